@@ -1,0 +1,54 @@
+"""The application's part of the start: its middleware, its configuration and its routes."""
+
+import logging
+from typing import ClassVar
+
+from masonite.routes import Route
+
+from app.foundation.Configuration import Configuration
+from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
+
+
+class Kernel:
+    """Registers what this application consists of."""
+
+    # run for every request, whether it has a route or not
+    http_middleware: ClassVar = []
+
+    # run for the routes that name them: `.middleware("jwt")`
+    route_middleware: ClassVar = {
+        "jwt": [JWTAuthMiddleware],
+    }
+
+    def __init__(self, app):
+        self.application = app
+
+    def register(self):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        self.register_configuration()
+        self.register_middleware()
+        self.register_routes()
+        self.register_commands()
+
+    def register_configuration(self):
+        self.application.bind("config.location", "config")
+        configuration = Configuration(self.application)
+        configuration.load()
+        self.application.bind("config", configuration)
+
+    def register_middleware(self):
+        self.application.make("middleware").add(self.route_middleware).add(self.http_middleware)
+
+    def register_routes(self):
+        self.application.bind("controllers.location", "app/controllers")
+        Route.set_controller_locations("app/controllers")
+        # not at the top of this file: a route asks for wsgi.application as it is made
+        from routes.web import ROUTES
+
+        self.application.make("router").add(Route.group(ROUTES))
+
+    def register_commands(self):
+        if self.application.has("commands"):  # in craft and in tests: a server has none
+            from app.commands import COMMANDS
+
+            self.application.make("commands").add(*(command(self.application) for command in COMMANDS))

@@ -1,0 +1,62 @@
+"""JSON as RFC 8259 defines it and RFC 7493 (I-JSON) narrows it: what two parsers could read in two ways is refused."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89abAB]", re.ASCII)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def refuse_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object out of its members; ``ValueError`` where a name occurs twice (RFC 7493, section 2.3)."""
+    built = dict(members)
+    if len(built) != len(members):
+        raise ValueError("a member is named twice")
+    return built
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=refuse_duplicates)
+
+
+def loads(data: bytes, build_object: Callable[[list[tuple[str, Any]]], Any] = refuse_duplicates) -> Any:
+    """Return the value that ``data``, JSON in UTF-8, stands for.
+
+    ``build_object`` makes an object out of its list of members; the default refuses a name that occurs twice.
+
+    Raises ``ValueError`` for bytes that are not UTF-8, a byte order mark, a name that occurs twice, ``NaN`` and
+    ``Infinity``, lone surrogates, integers of more digits than Python converts, and nesting too deep to parse.
+    A number too large for a float, such as ``1e999``, is read as infinity: see ``has_infinity``.
+    """
+    text = data.decode("utf-8")
+    decoder = _decoder
+    if build_object is not refuse_duplicates:
+        decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=build_object)
+    try:
+        value = decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _SURROGATE_ESCAPE.search(data):
+        # the parser joins proper pairs; what is left of them cannot be encoded
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def has_infinity(value: Any) -> bool:
+    """Whether a number in ``value``, however deep, is too large for a float and was read as infinity."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, float):
+            if math.isinf(item):
+                return True
+        elif isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return False

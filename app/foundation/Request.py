@@ -1,0 +1,63 @@
+"""A request that reads nothing of a client's before somebody asks."""
+
+from functools import cached_property
+from typing import Any
+
+from masonite.cookies import CookieJar
+from masonite.request import Request as MasoniteRequest
+
+from app.exceptions.HttpException import HttpException
+
+from .Headers import Headers, environ_key
+from .Input import Input
+
+MAX_COOKIES = 50
+
+
+class Request(MasoniteRequest):
+    """Masonite's request. Headers, cookies, query and body are parsed on first use: never before a guard has run.
+
+    ``user()`` gives the verified claims on a guarded route, as a ``dict``, and ``None`` elsewhere.
+    """
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        # not Masonite's own, which parses everything at once
+        self.environ = environ
+        self.params: dict[str, Any] = {}
+        self.route = None
+        self._ip = None
+        self._user = None
+        self._subdomains_activated = False
+
+    @cached_property
+    def header_bag(self) -> Headers:
+        headers = Headers()
+        headers.load(self.environ)
+        return headers
+
+    @cached_property
+    def cookie_jar(self) -> CookieJar:
+        cookies = self.environ.get("HTTP_COOKIE", "")
+        if cookies.count(";") >= MAX_COOKIES:
+            raise HttpException(400)
+        return CookieJar().load(cookies)
+
+    @cached_property
+    def input_bag(self) -> Input:
+        return Input(self.environ)
+
+    def header(self, name: str, value: str | None = None) -> str | None:
+        """Return the header ``name``, ``None`` where it was not sent; or set it to ``value`` for this request."""
+        if value is None:
+            return self.environ.get(environ_key(name))
+        self.environ[environ_key(name)] = value
+        self.__dict__.pop("header_bag", None)
+        return None
+
+    def get_path(self) -> str:
+        """Return the path, without the query string."""
+        return self.environ.get("PATH_INFO") or "/"
+
+    def get_request_method(self) -> str:
+        """Return the method as it was sent: no field of the query or the body overrides it."""
+        return self.environ["REQUEST_METHOD"]  # type: ignore[no-any-return]

@@ -1,0 +1,50 @@
+"""What a development server leaves for ``craft jwt:token``: where it is, where its issuer is, and the issuer's keys."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .IssuerKeys import IssuerKeys
+from .private_file import write_private
+
+MARKER = "DEVELOPMENT_SERVER"
+"""The variable by which ``craft serve`` tells its own processes that the issuer is the embedded one."""
+
+
+class NotRunning(Exception):
+    """No development server is running here."""
+
+
+@dataclass(frozen=True)
+class Development:
+    """A development server: ``address`` is its URL, ``issuer`` the ``iss`` that it believes."""
+
+    address: str
+    issuer: str
+
+    @staticmethod
+    def folder(storage: str) -> Path:
+        """Return the folder, git-ignored, in which all of it stands."""
+        return Path(storage) / "development"
+
+    @classmethod
+    def keys(cls, storage: str) -> IssuerKeys:
+        """Return the issuer's keys."""
+        return IssuerKeys.load(cls.folder(storage) / "keys.json")
+
+    def announce(self, storage: str) -> None:
+        """Write where the server is."""
+        write_private(self.folder(storage) / "server.json", json.dumps(asdict(self)))
+
+    @classmethod
+    def withdraw(cls, storage: str) -> None:
+        """Take that back."""
+        (cls.folder(storage) / "server.json").unlink(missing_ok=True)
+
+    @classmethod
+    def running(cls, storage: str) -> "Development":
+        """Return the server that is running; ``NotRunning`` where there is none."""
+        try:
+            return cls(**json.loads((cls.folder(storage) / "server.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise NotRunning("no development server is running: start one with `python craft serve`") from None

@@ -1,0 +1,18 @@
+"""What the guard needs to know, gathered once."""
+
+from dataclasses import dataclass
+
+from app.jwt.TokenVerifier import TokenVerifier
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Bound to the container as ``guard``: the verifier, the header it reads, and the words of its challenges.
+
+    ``header`` is the WSGI key; ``scheme`` is empty for a bare token.
+    """
+
+    verifier: TokenVerifier
+    header: str
+    scheme: str
+    realm: str

@@ -1,0 +1,62 @@
+"""The guard: a request goes on with verified claims, or not at all."""
+
+import logging
+from typing import Any
+
+from masonite.middleware import Middleware
+
+from app.exceptions import answers
+from app.jwks.RemoteKeySet import KeysUnavailable
+from app.jwt.reasons import Reason, Refused
+from app.jwt.scopes import has_scopes
+
+from .bearer import token_from
+from .Guard import Guard
+
+log = logging.getLogger("app.jwt")
+
+
+class JWTAuthMiddleware(Middleware):
+    """Registered in the Kernel as ``jwt``. ``.middleware("jwt:read:orders,write:orders")`` asks for all those scopes.
+
+    Controllers behind it get the claims from ``request.user()``.
+    """
+
+    def before(self, request: Any, response: Any, *scopes: str) -> Any:
+        guard: Guard = request.app.make("guard")
+        try:
+            claims = guard.verifier.verify(token_from(request.environ.get(guard.header), guard.scheme))
+            if scopes and not has_scopes(claims, *scopes):
+                raise Refused(Reason.INSUFFICIENT_SCOPE, issuer=claims["iss"])
+        except KeysUnavailable as unavailable:
+            refused = Refused(Reason.KEYS_UNAVAILABLE, issuer=unavailable.issuer, retry_after=unavailable.retry_after)
+        except Refused as refusal:
+            refused = refusal
+        else:
+            request.set_user(claims)
+            return request
+        _log(refused, request)
+        return answers.refusal(
+            response, refused.reason, guard.scheme or "Bearer", guard.realm, scopes, refused.retry_after
+        )
+
+    def after(self, request: Any, response: Any, *scopes: str) -> Any:
+        """Keep the answer out of every cache, whatever the controller said (RFC 9111, section 5.2.2.5)."""
+        response.header("Cache-Control", "no-store")
+        return request
+
+
+def _log(refused: Refused, request: Any) -> None:
+    """Write the one line of a refusal: no token, no claim, and what a stranger wrote only cleaned and cut."""
+    log.info(
+        "refused reason=%s issuer=%s kid=%s zp_rid=%s",
+        refused.reason.value,
+        refused.issuer or "-",
+        clean(refused.kid),
+        clean(request.environ.get("HTTP_ZP_RID")),
+    )
+
+
+def clean(text: str | None, longest: int = 64) -> str:
+    """Return ``text`` as one word of printable ASCII, ``longest`` characters at the most; ``-`` for none."""
+    return "".join(c if "!" <= c <= "~" else "?" for c in (text or "-")[:longest])

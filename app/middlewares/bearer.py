@@ -1,0 +1,38 @@
+"""Taking the token out of a header (RFC 6750, section 2.1)."""
+
+from app.jwt.parsing import MAX_LENGTH
+from app.jwt.reasons import Reason, Refused
+
+
+def token_from(value: str | None, scheme: str) -> str:
+    """Return the token in ``value``, a header field of the form ``scheme token``; with an empty scheme, ``token``.
+
+    A server joins several fields of one name with commas, which no token holds: that is how they are noticed.
+
+    Raises ``Refused``: ``NO_TOKEN`` where there is none, or another scheme's credentials; ``SEVERAL_TOKENS``;
+    ``TOO_LARGE`` where the field is larger than any token; ``MALFORMED`` where more than one blank stands before it.
+    """
+    field = (value or "").strip(" \t")
+    if len(field) > MAX_LENGTH + len(scheme) + 1:
+        raise Refused(Reason.TOO_LARGE)
+    if "," in field:
+        ours = not scheme or any(_has_scheme(part.strip(" \t"), scheme) for part in field.split(","))
+        raise Refused(Reason.SEVERAL_TOKENS if ours else Reason.NO_TOKEN)
+    if scheme:
+        if not _has_scheme(field, scheme):
+            raise Refused(Reason.NO_TOKEN)
+        field = field[len(scheme) + 1 :]
+    if not field:
+        raise Refused(Reason.NO_TOKEN)
+    words = field.split()
+    if len(words) > 1:
+        raise Refused(Reason.SEVERAL_TOKENS)
+    if words != [field]:
+        raise Refused(Reason.MALFORMED)
+    return field
+
+
+def _has_scheme(field: str, scheme: str) -> bool:
+    """Whether ``field`` is of ``scheme``, in any case, with or without a token behind it."""
+    word, _, _ = field.partition(" ")
+    return word.lower() == scheme.lower()

@@ -1,0 +1,142 @@
+"""All settings, as the rest of the application takes them."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.jwks.RemoteKeySet import Policy
+
+from .IssuerSettings import IssuerSettings, read_issuers
+from .Problems import BadSettings, Problems
+
+__all__ = ["BadSettings", "Settings", "read_settings"]
+
+ENVIRONMENTS = ("local", "testing", "production")
+
+_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+_QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class Config(Protocol):
+    """Masonite's configuration: ``get("jwt.leeway")`` is ``LEEWAY`` of ``config/jwt.py``."""
+
+    def get(self, path: str, default: Any = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``leeway`` is in seconds, ``jwks_max_bytes`` in bytes; ``threads`` are those of each of the ``processes``."""
+
+    environment: str
+    issuers: tuple[IssuerSettings, ...]
+    leeway: float
+    header: str
+    scheme: str
+    realm: str
+    jwks: Policy
+    jwks_max_bytes: int
+    port: int
+    processes: int
+    threads: int
+
+
+_NUMBERS = {
+    "JWT_LEEWAY": ("jwt.leeway", 0, 300),
+    "JWKS_TTL": ("jwt.jwks_ttl", 1, 86400),
+    "JWKS_MAX_STALE": ("jwt.jwks_max_stale", 0, 604800),
+    "JWKS_TIMEOUT": ("jwt.jwks_timeout", 0.1, 30),
+    "JWKS_COOLDOWN": ("jwt.jwks_cooldown", 1, 3600),
+}
+"""Variable to its place in ``config/`` and its bounds, in seconds."""
+_WHOLE_NUMBERS = {
+    "JWKS_MAX_BYTES": ("jwt.jwks_max_bytes", 1024, 1_048_576),
+    "PORT": ("server.port", 1, 65535),
+    "WEB_CONCURRENCY": ("server.processes", 1, 256),
+    "WEB_THREADS": ("server.threads", 1, 1024),
+}
+
+
+def read_settings(config: Config) -> Settings:
+    """Return the settings in ``config``. Raises ``BadSettings`` with all contradictions at once."""
+    problems = Problems()
+    environment = _environment(config, problems)
+    seconds = {name: _number(config, problems, name, *known) for name, known in _NUMBERS.items()}
+    whole = {name: _number(config, problems, name, *known, whole=True) for name, known in _WHOLE_NUMBERS.items()}
+    settings = Settings(
+        environment=environment,
+        issuers=read_issuers(config.get("jwt.issuers"), environment, problems),
+        leeway=seconds["JWT_LEEWAY"],
+        header=_header(config, problems),
+        scheme=_scheme(config, problems),
+        realm=_realm(config, problems),
+        jwks=Policy(
+            ttl=seconds["JWKS_TTL"],
+            max_stale=seconds["JWKS_MAX_STALE"],
+            timeout=seconds["JWKS_TIMEOUT"],
+            cooldown=seconds["JWKS_COOLDOWN"],
+        ),
+        jwks_max_bytes=int(whole["JWKS_MAX_BYTES"]),
+        port=int(whole["PORT"]),
+        processes=int(whole["WEB_CONCURRENCY"]),
+        threads=int(whole["WEB_THREADS"]),
+    )
+    _check_store(config, problems)
+    problems.raise_if_any()
+    return settings
+
+
+def _environment(config: Config, problems: Problems) -> str:
+    environment = str(config.get("application.env"))
+    if environment not in ENVIRONMENTS:
+        problems.add("APP_ENV", environment, f"Write {', '.join(ENVIRONMENTS[:-1])} or {ENVIRONMENTS[-1]}.")
+    held = str(config.get("application.debug"))
+    debug = _BOOLEANS.get(held.lower())
+    if debug is None:
+        problems.add("APP_DEBUG", held, "Write True or False.")
+    elif debug and environment == "production":
+        problems.add("APP_DEBUG", held, "Write False: debugging is never on in production.")
+    return environment
+
+
+def _number(
+    config: Config, problems: Problems, name: str, path: str, low: float, high: float, whole: bool = False
+) -> float:
+    held = str(config.get(path)).strip()
+    pattern = r"[0-9]{1,9}" if whole else r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+    value = float(held) if re.fullmatch(pattern, held) else None
+    if value is None or not low <= value <= high:
+        problems.add(name, held, f"Write a {'whole ' if whole else ''}number from {low} to {high}.")
+        return low
+    return value
+
+
+def _header(config: Config, problems: Problems) -> str:
+    held = str(config.get("jwt.header"))
+    if not _NAME.fullmatch(held):
+        problems.add("JWT_HEADER", held, "Write a header's name: letters, digits and single hyphens.")
+    return held
+
+
+def _scheme(config: Config, problems: Problems) -> str:
+    held = str(config.get("jwt.scheme"))
+    if held and not _NAME.fullmatch(held):
+        problems.add("JWT_SCHEME", held, "Write one word, such as Bearer, or nothing for a bare token.")
+    return held
+
+
+def _realm(config: Config, problems: Problems) -> str:
+    held = config.get("jwt.realm")
+    realm = str(held or config.get("application.name"))
+    if not _QUOTABLE.fullmatch(realm):
+        problems.add("JWT_REALM" if held else "APP_NAME", realm, 'Write printable ASCII without " and \\.')
+    return realm
+
+
+def _check_store(config: Config, problems: Problems) -> None:
+    key = str(config.get("application.key") or "")
+    if key and len(key.encode()) < 32:
+        problems.add("APP_KEY", key, "Write 32 bytes or more, or nothing.", secret=True)
+    store = str(config.get("jwt.jwks_store"))
+    if store != "memory":
+        problems.add("JWKS_STORE", store, "Write memory: this version keeps key sets nowhere else.")

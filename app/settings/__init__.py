@@ -1,0 +1,1 @@
+"""The settings: read once, checked as a whole, and told all at once where they cannot be meant."""

@@ -1,0 +1,16 @@
+"""The application itself."""
+
+from masonite.environment import env
+
+# The name that stands in challenges, as the realm, unless JWT_REALM says otherwise.
+NAME = env("APP_NAME", "", cast=False) or "Zuplo origin"
+
+# local, testing or production. Where nothing is said it is production, so that nobody runs development by oversight;
+# `python craft` makes it local where neither APP_ENV nor JWT_ISSUER is set.
+ENV = env("APP_ENV", "", cast=False) or "production"
+
+# A secret of 32 bytes or more. Nothing needs it yet.
+KEY = env("APP_KEY", "", cast=False)
+
+# Never on in production, and of no effect elsewhere: errors are told to the log, not to clients.
+DEBUG = env("APP_DEBUG", "", cast=False) or "False"

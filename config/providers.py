@@ -1,0 +1,13 @@
+"""The providers, in the order in which they bind their services."""
+
+from app.providers.ExceptionProvider import ExceptionProvider
+from app.providers.JWKSProvider import JWKSProvider
+from app.providers.JWTProvider import JWTProvider
+from app.providers.SettingsProvider import SettingsProvider
+
+PROVIDERS = [
+    ExceptionProvider,
+    SettingsProvider,
+    JWKSProvider,
+    JWTProvider,
+]
