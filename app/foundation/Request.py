@@ -3,15 +3,11 @@
 from functools import cached_property
 from typing import Any
 
-from masonite.cookies import CookieJar
 from masonite.request import Request as MasoniteRequest
 
-from app.exceptions.HttpException import HttpException
-
+from .Cookies import Cookies
 from .Headers import Headers, environ_key
 from .Input import Input
-
-MAX_COOKIES = 50
 
 
 class Request(MasoniteRequest):
@@ -36,11 +32,8 @@ class Request(MasoniteRequest):
         return headers
 
     @cached_property
-    def cookie_jar(self) -> CookieJar:
-        cookies = self.environ.get("HTTP_COOKIE", "")
-        if cookies.count(";") >= MAX_COOKIES:
-            raise HttpException(400)
-        return CookieJar().load(cookies)
+    def cookie_jar(self) -> Cookies:
+        return Cookies().load(self.environ.get("HTTP_COOKIE", ""))
 
     @cached_property
     def input_bag(self) -> Input:

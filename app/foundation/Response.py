@@ -6,6 +6,7 @@ from typing import Any
 
 from masonite.response import Response as MasoniteResponse
 
+from .Cookies import Cookies
 from .Headers import Headers
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -17,6 +18,7 @@ class Response(MasoniteResponse):
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         self.header_bag = Headers()
+        self.cookie_jar = Cookies()
 
     def json(self, payload: Any, status: Any = 200) -> bytes:
         """Answer with ``payload`` as JSON; ``ValueError`` where JSON has no such value (``NaN``, a lone surrogate)."""

@@ -1,0 +1,1 @@
+"""What the tests share: an issuer that signs without python-jose, HTTP servers, and requests."""

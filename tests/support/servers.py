@@ -1,0 +1,96 @@
+"""Real servers, in processes of their own."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """The environment without anything that configures the application, and with `settings`."""
+    ours = ("JWT_", "JWKS_", "APP_", "WEB_", "PORT", "DEVELOPMENT_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {"PYTHONUNBUFFERED": "1"} | settings
+
+
+class Server:
+    """A server process, its output in a file. Leaving the block ends it."""
+
+    def __init__(self, command: list[str], port: int, log: Path, settings: Mapping[str, str], cwd: Path = ROOT) -> None:
+        self.port, self.log = port, log
+        self._out = open(log, "wb")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, cwd=cwd, env=clean_environment(**settings), stdout=self._out, stderr=subprocess.STDOUT
+        )
+
+    def __enter__(self) -> "Server":
+        wait_until_listening(self.port, self.process, self.log)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+        self._out.close()
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, dict, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are, and return all of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+            return answer
+
+
+def wait_until_listening(port: int, process: subprocess.Popen, log: Path, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended: {log.read_text()}")
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health/live")
+            connection.getresponse().read()
+            connection.close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"the server does not listen: {log.read_text()}")
+
+
+def production(port: int, log: Path, **settings: str) -> Server:
+    """The server of the Procfile."""
+    procfile = (ROOT / "Procfile").read_text()
+    command = procfile.removeprefix("web: ").split()
+    assert command[0] == "python"
+    return Server([sys.executable, *command[1:]], port, log, {"PORT": str(port)} | settings)
