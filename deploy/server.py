@@ -15,7 +15,7 @@ from granian.server import Server
 from app.settings.Settings import BadSettings, Settings, read_settings
 
 MAX_HEADERS = 32_768
-"""Bytes of a request's line and headers together, after which the server itself answers 414 or 431."""
+"""Bytes of a request's line and headers together, after which the server itself answers 431."""
 HEADER_SECONDS = 10
 """Seconds that a client may take to send them."""
 STOP_SECONDS = 9

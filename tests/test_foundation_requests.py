@@ -37,8 +37,20 @@ def test_query_and_json_body_are_read_as_one_mapping():
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"[1]", b"1", b'"x"', b"\xff\xfe", b'{"a": NaN}', b'{"a": 1, "a": 2}', b"[" * 100_000, b'{"a": 1e999}']
-    + [b'{"a": "\\ud800"}', b'{"a": %s}' % (b"9" * 5000), b"\xef\xbb\xbf{}"],
+    [
+        b"{",
+        b"[1]",
+        b"1",
+        b'"x"',
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+        b'{"a": NaN}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": 1e999}',
+        b'{"a": "\\ud800"}',
+        b'{"a": %s}' % (b"9" * 5000),
+        b"[" * 100_000,
+    ],
 )
 def test_a_broken_body_is_a_bad_request(body):
     answer = post(body)

@@ -6,7 +6,7 @@ from typing import Any
 from masonite.middleware import Middleware
 
 from app.exceptions import answers
-from app.jwks.RemoteKeySet import KeysUnavailable
+from app.jwks.KeysUnavailable import KeysUnavailable
 from app.jwt.reasons import Reason, Refused
 from app.jwt.scopes import has_scopes
 

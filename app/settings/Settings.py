@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.jwks.RemoteKeySet import Policy
+from app.jwks.Schedule import Policy
 
 from .IssuerSettings import IssuerSettings, read_issuers
 from .Problems import BadSettings, Problems

@@ -1,0 +1,200 @@
+"""Key sets: which keys verify, and that one bad key spoils nothing."""
+
+import json
+
+import pytest
+
+from app.jwks.algorithms import ALGORITHMS
+from app.jwks.KeySet import BadKeySet, parse_key_set
+from tests.support.signing import ALGORITHMS as ALL
+from tests.support.signing import Key, b64, unb64
+
+EVERY = frozenset(ALGORITHMS)
+GOOD = Key("ES256", "good")
+
+
+def parse(*entries, allowed=EVERY):
+    return parse_key_set(json.dumps({"keys": list(entries)}).encode(), allowed)
+
+
+def why(entry, allowed=EVERY):
+    """Why `entry` is unusable, beside a key that is usable all the same."""
+    key_set = parse(entry, GOOD.jwk(), allowed=allowed)
+    assert [key.kid for key in key_set.keys] == ["good"]
+    return key_set.unusable[0].why
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_a_key_verifies_what_its_private_half_signed(algorithm):
+    key = Key(algorithm, "k")
+    verifier = parse(key.jwk()).find("k", algorithm)
+
+    assert verifier.verify(b"data", key.sign(b"data"))
+    assert not verifier.verify(b"other", key.sign(b"data"))
+    assert not verifier.verify(b"data", b"")
+
+
+def test_rfc_8037_appendix_a_4():
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    signed = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"
+    signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+
+    assert parse(jwk).find(None, "EdDSA").verify(signed, unb64(signature))
+
+
+def test_rfc_7515_appendix_a_2():
+    jwk = {
+        "kty": "RSA",
+        "e": "AQAB",
+        "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yR"
+        "T-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7"
+        "WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk"
+        "2PAcDTW9gb54h4FRWyuXpoQ",
+    }
+    signed = (
+        b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0"
+        b"cnVlfQ"
+    )
+    signature = (
+        "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr"
+        "7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--x"
+        "i12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_Ioy"
+        "pGlUPQGe77Rw"
+    )
+
+    assert parse(jwk).find(None, "RS256").verify(signed, unb64(signature))
+
+
+def test_rfc_7515_appendix_a_3():
+    jwk = {
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    }
+    signed = (
+        b"eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0"
+        b"cnVlfQ"
+    )
+    signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+
+    assert parse(jwk).find(None, "ES256").verify(signed, unb64(signature))
+
+
+UNUSABLE = {
+    "no object": "text",
+    "null": None,
+    "a list": [],
+    "empty": {},
+    "symmetric": {"kty": "oct", "k": b64(b"x" * 32), "alg": "HS256"},
+    "private Ed25519": Key("EdDSA").jwk(d=b64(b"x" * 32)),
+    "private RSA": Key("RS256").jwk(d="AQAB"),
+    "RSA in primes": Key("RS256").jwk(p="AQAB"),
+    "for encryption": Key("RS256").jwk(use="enc"),
+    "use is no string": Key("RS256").jwk(use=["sig"]),
+    "kid is no string": Key("RS256").jwk(kid=7),
+    "alg is no string": Key("RS256").jwk(alg=1),
+    "only signs": Key("RS256").jwk(key_ops=["sign"]),
+    "key_ops is no list": Key("RS256").jwk(key_ops="verify"),
+    "key_ops is empty": Key("RS256").jwk(key_ops=[]),
+    "RSA of 1024 bits": Key("RS256", bits=1024).jwk(),
+    "RSA without n": Key("RS256").jwk(n=None),
+    "RSA without e": Key("RS256").jwk(e=None),
+    "RSA with an even e": Key("RS256").jwk(e="Ag"),
+    "n is a number": Key("RS256").jwk(n=65537),
+    "n in plain base64": Key("RS256").jwk(n="+" + Key("RS256").jwk()["n"][1:]),
+    "n padded": Key("RS256").jwk(n=Key("RS256").jwk()["n"] + "="),
+    "alg of another kty": Key("RS256").jwk(alg="ES256"),
+    "alg of another curve": Key("ES256").jwk(alg="ES384"),
+    "alg for encryption": Key("RS256").jwk(alg="RSA-OAEP"),
+    "alg none": Key("RS256").jwk(alg="none"),
+    "an unknown curve": Key("ES256").jwk(crv="secp256k1", alg=None),
+    "curve is a list": Key("ES256").jwk(crv=["P-256"]),
+    "Ed448": Key("EdDSA").jwk(crv="Ed448"),
+    "X25519": Key("EdDSA").jwk(crv="X25519", alg=None),
+    "a point off its curve": Key("ES256").jwk(x=b64(b"\1" * 32)),
+    "a coordinate too short": Key("ES256").jwk(x=b64(b"\1" * 31)),
+    "an Ed25519 x too long": Key("EdDSA").jwk(x=b64(b"\1" * 33)),
+    "no y": Key("ES256").jwk(y=None),
+    "an unknown kty": {"kty": "XYZ", "kid": "a"},
+    "kty is a list": {"kty": ["RSA"]},
+}
+
+
+@pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE)
+def test_an_unusable_key_is_skipped_and_spoils_nothing(entry):
+    assert why(entry)
+
+
+def test_a_key_with_a_member_named_twice_is_skipped_and_spoils_nothing():
+    twice = json.dumps(GOOD.jwk(kid="twice"))[:-1] + ', "kid": "good"}'
+    body = f'{{"keys": [{twice}, {json.dumps(GOOD.jwk())}]}}'.encode()
+
+    key_set = parse_key_set(body, EVERY)
+
+    assert [key.kid for key in key_set.keys] == ["good"]
+    assert len(key_set.unusable) == 1
+
+
+def test_a_key_of_an_algorithm_that_is_not_allowed_says_what_the_setting_lacks():
+    assert "JWT_ALGORITHMS lacks EdDSA" in why(Key("EdDSA").jwk(), allowed=frozenset({"ES256"}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"keys": {}}',
+        b'{"keys": null}',
+        b'{"keys": []}',
+        b"\xff",
+        b"[" * 100_000,
+    ]
+    + [b'{"keys": [], "keys": []}', b'{"keys": [1, 2]}', b'{"keys": [NaN]}'],
+)
+def test_what_is_no_usable_key_set_is_refused_whole(body):
+    with pytest.raises(BadKeySet):
+        parse_key_set(body, EVERY)
+
+
+def test_a_key_without_alg_serves_every_allowed_algorithm_of_its_kind():
+    key_set = parse(Key("RS256", "k").jwk(alg=None), allowed=frozenset({"RS256", "PS512", "ES256"}))
+
+    assert {name for name in ALGORITHMS if key_set.find("k", name)} == {"RS256", "PS512"}
+
+
+def test_a_key_with_alg_serves_that_one_alone():
+    key_set = parse(Key("RS256", "k").jwk())
+
+    assert {name for name in ALGORITHMS if key_set.find("k", name)} == {"RS256"}
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519", None])
+def test_eddsa_and_ed25519_are_one(alg):
+    key_set = parse(Key("EdDSA", "k").jwk(alg=alg))
+
+    assert key_set.find("k", "EdDSA") is key_set.find("k", "Ed25519") is not None
+
+
+def test_exactly_one_key_has_to_fit():
+    first, second = Key("ES256", "same"), Key("ES256", "same")
+
+    assert parse(first.jwk(), second.jwk()).find("same", "ES256") is None
+    assert parse(first.jwk(), Key("RS256", "same").jwk()).find("same", "ES256") is not None
+    assert parse(first.jwk()).find("other", "ES256") is None
+
+
+def test_a_token_without_kid_passes_where_exactly_one_key_fits():
+    first, second = Key("ES256", "a").jwk(), Key("ES256", "b").jwk()
+
+    assert parse(first, Key("RS256", "c").jwk()).find(None, "ES256") is not None
+    assert parse(first, second).find(None, "ES256") is None
+
+
+def test_a_key_without_kid_answers_to_no_kid():
+    assert parse(Key("ES256", None).jwk()).find("a", "ES256") is None
+    assert parse(Key("ES256", None).jwk()).find(None, "ES256") is not None

@@ -1,0 +1,174 @@
+"""The production server, and another one: as they are deployed."""
+
+import json
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.support.issuer import Issuer
+from tests.support.servers import Server, free_port, production
+from tests.support.signing import ALGORITHMS
+
+SETTINGS = {"WEB_CONCURRENCY": "2", "WEB_THREADS": "8", "JWT_AUDIENCE": "https://api.test/*"}
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    made = Issuer()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(gateway, tmp_path_factory):
+    log = tmp_path_factory.mktemp("server") / "log"
+    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_ALGORITHMS": ",".join(ALGORITHMS)}
+    with production(free_port(), log, **settings) as running:
+        yield running
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_the_main_job(server, gateway):
+    for algorithm in ALGORITHMS:
+        status, headers, body = server.get("/protected", bearer(gateway.token(algorithm)))
+        assert (status, json.loads(body)["message"]) == (200, "Access granted")
+        assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+    assert server.get("/protected")[0] == 401
+    assert server.get("/nope")[0] == 404
+    assert server.get("/health/ready")[2] == b'{"status": "ok"}'
+
+
+def test_the_claims_are_the_callers_own_under_many_threads(server, gateway):
+    tokens = {name: gateway.token(sub=name) for name in ("alice", "bob")}
+    mixed_up = []
+
+    def hammer(name):
+        for _ in range(150):
+            status, _, body = server.get("/protected", bearer(tokens[name]) if name in tokens else {})
+            seen = json.loads(body).get("user", {}).get("sub")
+            if (status, seen) != ((200, name) if name in tokens else (401, None)):
+                mixed_up.append((name, status, seen))
+
+    threads = [threading.Thread(target=hammer, args=(name,)) for name in ("alice", "bob", "nobody", "anyone") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert mixed_up == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"GET /protected HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % (b"a" * 20_000), b"401"),
+        (b"GET /protected HTTP/1.1\r\nHost: x\r\nX: %s\r\n" % (b"a" * 60_000), b"431"),
+        (b"GET /%s HTTP/1.1\r\nHost: x\r\n" % (b"a" * 70_000), b"431"),
+        (b"GET /protected%0A HTTP/1.1\r\nHost: x\r\n", b"400"),
+        (b"get /protected HTTP/1.1\r\nHost: x\r\n", b"405"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n", b"404"),
+        (b"GET /protected HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n", b"401"),
+        (b"GET /protected HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n", b"400"),
+        (b"GET /protected HTTP/1.1\r\nHost: x\r\nAuthorization: Basic a\r\nAuthorization: Bearer b\r\n", b"400"),
+        (b"POST /protected HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n", b"405"),
+    ],
+)
+def test_whatever_is_sent_is_answered(server, lines, status):
+    assert server.raw(lines + b"Connection: close\r\n\r\n").split(b" ")[1] == status
+
+
+def test_health_answers_while_the_issuer_hangs(tmp_path):
+    hanging = Issuer()
+    release = threading.Event()
+    hanging.behave = lambda handler: release.wait(30)
+    settings = SETTINGS | {"JWT_ISSUER": hanging.name, "WEB_CONCURRENCY": "1", "JWKS_TIMEOUT": "3"}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        token = hanging.token()
+        waiting = [
+            threading.Thread(target=lambda: server.get("/protected", bearer(token)), daemon=True) for _ in range(32)
+        ]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.3)
+        slowest = 0.0
+        for path, expected in (("/health/live", 200), ("/health/ready", 503), ("/nope", 404), ("/protected", 401)) * 5:
+            began = time.perf_counter()
+            assert server.get(path)[0] == expected
+            slowest = max(slowest, time.perf_counter() - began)
+        status, headers, body = server.get("/protected", bearer(token))
+        for thread in waiting:
+            thread.join(20)
+        release.set()
+    hanging.close()
+
+    assert slowest < 1
+    assert (status, json.loads(body)) == (503, {"error": "Signing keys unavailable"})
+    assert 1 <= int(headers["retry-after"]) <= 4 and "www-authenticate" not in headers
+
+
+def test_it_starts_without_its_issuer_and_works_once_there_is_one(tmp_path):
+    late = Issuer()
+    late.behave = lambda handler: handler.connection.close()
+    settings = SETTINGS | {"JWT_ISSUER": late.name, "WEB_CONCURRENCY": "1"}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        assert server.get("/health/ready")[0] == 503
+        assert server.get("/protected", bearer(late.token()))[0] == 503
+        late.behave = None
+        began = time.monotonic()
+        while server.get("/protected", bearer(late.token()))[0] != 200 and time.monotonic() - began < 30:
+            time.sleep(0.1)
+        seconds = time.monotonic() - began
+    late.close()
+
+    assert seconds < 10
+
+
+def test_term_ends_it_and_what_is_under_way_is_answered(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        assert server.get("/protected", bearer(gateway.token()))[0] == 200
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(15)
+
+    assert server.process.returncode == 0 and time.monotonic() - began < 10
+
+
+def test_nothing_of_a_token_reaches_the_log(server, gateway):
+    good, bad = gateway.token(), gateway.token(exp=1, iat=0)
+    for token in (good, bad, good[:-4] + "AAAA"):
+        server.get(f"/protected?access_token={token}", bearer(token))
+
+    output = server.output()
+    assert "reason=expired" in output and "reason=bad_signature" in output
+    for part in {*good.split("."), *bad.split(".")}:
+        assert part not in output
+
+
+def test_any_wsgi_server_serves_it(gateway, tmp_path):
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--threads", "8", "wsgi:application"]
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*"}
+    with Server(command, port, tmp_path / "log", settings) as server:
+        answered = server.get("/protected", bearer(gateway.token()))
+        ready = server.get("/health/ready")
+
+    assert (answered[0], ready[0]) == (200, 200)
+
+
+def test_a_process_that_was_forked_after_the_application_was_made_has_its_own_refresh(gateway, tmp_path):
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--preload", "wsgi:application"]
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "JWKS_TTL": "1", "JWKS_MAX_STALE": "0"}
+    with Server(command, port, tmp_path / "log", settings) as server:
+        before = len(gateway.requests)
+        time.sleep(2.5)
+        fetched = len(gateway.requests) - before
+        ready = server.get("/health/ready")
+
+    assert ready[0] == 200 and fetched >= 3
