@@ -1,0 +1,1 @@
+"""Programs that measure: ratios, side by side, in one run."""
