@@ -1,8 +1,8 @@
 """Do callers ever get another's answer? ``python -m benchmarks.mixups [--requests N]``
 
-Two users and anonymous callers at once, from 16 connections: first at this application on its production server, then at
-stock Masonite on gunicorn with threads. Prints how many answers were another caller's, and ends with 1 where one of this
-application's was.
+Two users and anonymous callers at once, from 16 connections: first at this application on its production server, then
+at stock Masonite on gunicorn with threads. Prints how many answers were another caller's, and ends with 1 where one of
+this application's was.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -51,8 +50,8 @@ def start_stock(port: int) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
 
 
 def start(command: list[str], folder: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-    log = tempfile.TemporaryFile()
-    return subprocess.Popen(command, cwd=folder, env=clean_environment(**settings), stdout=log, stderr=log)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=folder, env=clean_environment(**settings), stdout=quiet, stderr=quiet)
 
 
 def measure(name: str, start: Callable[[int], tuple[subprocess.Popen[bytes], dict[str, str]]], requests: int) -> int:
@@ -76,11 +75,9 @@ def measure(name: str, start: Callable[[int], tuple[subprocess.Popen[bytes], dic
         process.send_signal(signal.SIGTERM)
         process.wait(20)
     total = sum(seen.values())
-    wrong = seen["another's answer"]
-    broken = seen["broken"]
-    print(
-        f"{name}: {wrong} of {total} answers were another caller's ({wrong / total:.2%}), {broken} broken, {seconds:.0f} s"
-    )
+    wrong, broken = seen["another's answer"], seen["broken"]
+    share = f"{wrong / total:.2%}"
+    print(f"{name}: {wrong} of {total} answers were another caller's ({share}), {broken} broken, {seconds:.0f} s")
     return wrong
 
 

@@ -1,4 +1,4 @@
-"""Stock Masonite, with the least that answers /protected for the bearer of a token: what the foundation is measured by."""
+"""Stock Masonite, with the least that answers /protected for the bearer of a token: to be compared with."""
 
 from jose import jwt
 from jose.exceptions import JOSEError
@@ -14,7 +14,7 @@ SECRET = "k" * 32
 
 class BearerMiddleware(Middleware):
     def before(self, request, response):
-        scheme, _, token = (request.header("Authorization") or "").partition(" ")
+        _, _, token = (request.header("Authorization") or "").partition(" ")
         try:
             request.set_user(jwt.decode(token, SECRET, algorithms=["HS256"]))
         except JOSEError:
