@@ -46,6 +46,10 @@ SCHEME = env("JWT_SCHEME", "Bearer", cast=False)
 # The realm in challenges: APP_NAME where it is not set.
 REALM = env("JWT_REALM", "", cast=False)
 
+# Verified tokens that each process remembers, 0 to 16384. A gateway that mints a token for each request has no use for
+# it; one that sends a token again does.
+CACHE_SIZE = env("JWT_CACHE_SIZE", "", cast=False) or "1024"
+
 # Seconds that a fetched key set is fresh, 1 to 86400. It is renewed in the background before they are over.
 JWKS_TTL = env("JWKS_TTL", "", cast=False) or "600"
 

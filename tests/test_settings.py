@@ -60,6 +60,7 @@ def test_the_defaults(read):
         5,
         30,
     )
+    assert settings.cache_size == 1024
     assert (settings.jwks_max_bytes, settings.port, settings.processes, settings.threads) == (65536, 8000, 2, 8)
     assert issuer.name == GOOD["JWT_ISSUER"]
     assert issuer.jwks_url == "https://gw.example/__zuplo/issuer/.well-known/jwks.json"

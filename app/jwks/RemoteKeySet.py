@@ -57,6 +57,11 @@ class RemoteKeySet:
         held = self._held
         return held if held is not None and self._clock() < held.usable_until else None
 
+    def generation(self) -> int | None:
+        """Return the generation of the keys that may serve now; ``None`` where there are none."""
+        held = self.held()
+        return held.generation if held else None
+
     def failing(self) -> bool:
         """Whether the last fetch failed."""
         return self._schedule.last_failed

@@ -32,6 +32,9 @@ class KeySource(Protocol):
     def find(self, kid: str | None, algorithm: str) -> Verifier | None:
         """Return the one key for ``kid`` and ``algorithm``; ``None`` where there is none, or more than one."""
 
+    def generation(self) -> int | None:
+        """Return a number that changes with the keys; ``None`` while none may be used."""
+
 
 @dataclass(frozen=True)
 class Issuer:
@@ -50,14 +53,22 @@ class Candidate:
 
     token: Token
     algorithm: str
-    issuer: Issuer
+    issuer: Issuer | None = None
     kid: str | None = None
+    generation: int | None = None
     verifier: Verifier
 
     def __init__(self, text: str, issuers: Mapping[str, Issuer], now: float) -> None:
         self.text = text
         self.issuers = issuers
         self.now = now
+
+    @property
+    def believed(self) -> Issuer:
+        """The token's issuer, after the rule that finds it."""
+        if self.issuer is None:
+            raise LookupError("the issuer is not known yet")
+        return self.issuer
 
 
 def form(candidate: Candidate) -> None:
@@ -103,7 +114,9 @@ def key(candidate: Candidate) -> None:
     if "kid" in header and not isinstance(header["kid"], str):
         raise Refused(Reason.MALFORMED)
     candidate.kid = header.get("kid")
-    verifier = candidate.issuer.keys.find(candidate.kid, candidate.algorithm)
+    keys = candidate.believed.keys
+    candidate.generation = keys.generation()  # before the key is looked up: it may be withdrawn in between
+    verifier = keys.find(candidate.kid, candidate.algorithm)
     if verifier is None:
         raise Refused(Reason.UNKNOWN_KEY)
     candidate.verifier = verifier
@@ -118,7 +131,7 @@ def signature(candidate: Candidate) -> None:
 
 def dates(candidate: Candidate) -> None:
     """``exp`` is there and ahead; ``nbf`` and ``iat``, where they are, are behind (RFC 7519, 4.1.4 to 4.1.6)."""
-    claims, leeway, now = candidate.token.claims, candidate.issuer.leeway, candidate.now
+    claims, leeway, now = candidate.token.claims, candidate.believed.leeway, candidate.now
     if "exp" not in claims:
         raise Refused(Reason.MISSING_CLAIM)
     for name in ("exp", "nbf", "iat"):
@@ -134,7 +147,7 @@ def dates(candidate: Candidate) -> None:
 
 def audience(candidate: Candidate) -> None:
     """``aud`` names this application (RFC 7519, section 4.1.3; RFC 8725, section 3.9)."""
-    claims, audiences = candidate.token.claims, candidate.issuer.audiences
+    claims, audiences = candidate.token.claims, candidate.believed.audiences
     if "aud" not in claims:
         if audiences.anything:
             return
@@ -165,7 +178,7 @@ def sender(candidate: Candidate) -> None:
 def required_claims(candidate: Candidate) -> None:
     """Each required claim holds its value, whole and of the same type."""
     claims = candidate.token.claims
-    for name, value in candidate.issuer.required_claims.items():
+    for name, value in candidate.believed.required_claims.items():
         if name not in claims:
             raise Refused(Reason.MISSING_CLAIM)
         if type(claims[name]) is not type(value) or claims[name] != value:

@@ -15,7 +15,7 @@ class JWTProvider(Provider):
         if not self.application.has("settings"):
             return
         settings, keys = self.application.make("settings"), self.application.make("jwks")
-        verifier = TokenVerifier(
+        issuers = [
             Issuer(
                 issuer.name,
                 frozenset(name for algorithm in issuer.algorithms for name in names_of(algorithm)),
@@ -25,5 +25,6 @@ class JWTProvider(Provider):
                 keys[issuer.name],
             )
             for issuer in settings.issuers
-        )
+        ]
+        verifier = TokenVerifier(issuers, cache_size=settings.cache_size)
         self.application.bind("guard", Guard(verifier, environ_key(settings.header), settings.scheme, settings.realm))

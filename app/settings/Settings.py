@@ -35,6 +35,7 @@ class Settings:
     scheme: str
     realm: str
     jwks: Policy
+    cache_size: int
     jwks_max_bytes: int
     port: int
     processes: int
@@ -50,6 +51,7 @@ _NUMBERS = {
 }
 """Variable to its place in ``config/`` and its bounds, in seconds."""
 _WHOLE_NUMBERS = {
+    "JWT_CACHE_SIZE": ("jwt.cache_size", 0, 16384),
     "JWKS_MAX_BYTES": ("jwt.jwks_max_bytes", 1024, 1_048_576),
     "PORT": ("server.port", 1, 65535),
     "WEB_CONCURRENCY": ("server.processes", 1, 256),
@@ -76,6 +78,7 @@ def read_settings(config: Config) -> Settings:
             timeout=seconds["JWKS_TIMEOUT"],
             cooldown=seconds["JWKS_COOLDOWN"],
         ),
+        cache_size=int(whole["JWT_CACHE_SIZE"]),
         jwks_max_bytes=int(whole["JWKS_MAX_BYTES"]),
         port=int(whole["PORT"]),
         processes=int(whole["WEB_CONCURRENCY"]),
