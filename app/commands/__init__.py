@@ -2,7 +2,8 @@
 
 from masonite.routes.commands import RouteListCommand
 
+from .JwtInspectCommand import JwtInspectCommand
 from .JwtTokenCommand import JwtTokenCommand
 from .ServeCommand import ServeCommand
 
-COMMANDS = [ServeCommand, JwtTokenCommand, RouteListCommand]
+COMMANDS = [ServeCommand, JwtTokenCommand, JwtInspectCommand, RouteListCommand]

@@ -3,10 +3,12 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89abAB]", re.ASCII)
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+MAX_DEPTH = 100
+"""Levels of nesting: what is deeper might be read, and not written again."""
 
 
 def _refuse_constant(name: str) -> Any:
@@ -30,7 +32,7 @@ def loads(data: bytes, build_object: Callable[[list[tuple[str, Any]]], Any] = re
     ``build_object`` makes an object out of its list of members; the default refuses a name that occurs twice.
 
     Raises ``ValueError`` for bytes that are not UTF-8, a byte order mark, a name that occurs twice, ``NaN`` and
-    ``Infinity``, lone surrogates, integers of more digits than Python converts, and nesting too deep to parse.
+    ``Infinity``, lone surrogates, integers of more digits than Python converts, and more than 100 levels of nesting.
     A number too large for a float, such as ``1e999``, is read as infinity: see ``has_infinity``.
     """
     text = data.decode("utf-8")
@@ -41,10 +43,26 @@ def loads(data: bytes, build_object: Callable[[list[tuple[str, Any]]], Any] = re
         value = decoder.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise ValueError("nested too deeply")
     if _SURROGATE_ESCAPE.search(data):
         # the parser joins proper pairs; what is left of them cannot be encoded
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists stand in each other more than ``levels`` deep."""
+    nested = [value]
+    for _ in range(levels):
+        nested = [item for outer in nested for item in _items(outer) if isinstance(item, (dict, list))]
+        if not nested:
+            return False
+    return True
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def has_infinity(value: Any) -> bool:
@@ -52,11 +70,7 @@ def has_infinity(value: Any) -> bool:
     pending = [value]
     while pending:
         item = pending.pop()
-        if isinstance(item, float):
-            if math.isinf(item):
-                return True
-        elif isinstance(item, dict):
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
+        if isinstance(item, float) and math.isinf(item):
+            return True
+        pending.extend(_items(item))
     return False

@@ -1,5 +1,7 @@
 """Taking the token out of a header (RFC 6750, section 2.1)."""
 
+import re
+
 from app.jwt.parsing import MAX_LENGTH
 from app.jwt.reasons import Reason, Refused
 
@@ -24,7 +26,7 @@ def token_from(value: str | None, scheme: str) -> str:
         field = field[len(scheme) + 1 :]
     if not field:
         raise Refused(Reason.NO_TOKEN)
-    words = field.split()
+    words = [word for word in re.split("[ \t]", field) if word]
     if len(words) > 1:
         raise Refused(Reason.SEVERAL_TOKENS)
     if words != [field]:

@@ -1,0 +1,27 @@
+"""The application as ASGI, for the one thing that WSGI cannot tell: ``X-Service-Token`` from ``X_Service_Token``.
+
+WSGI names both headers alike, and granian hands on whichever came last: where the gateway's token stands in a header
+with a hyphen, a client could stand in for it. ASGI has the names as they were sent. What is spelled with an underscore
+is dropped, as gunicorn, waitress and most proxies do.
+"""
+
+from typing import Any
+
+from a2wsgi import WSGIMiddleware
+
+from wsgi import application as wsgi_application
+
+
+def _with_an_end(environ: dict[str, Any], start_response: Any) -> Any:
+    """Say that the body ends where it ends, with or without a stated length."""
+    return wsgi_application({**environ, "wsgi.input_terminated": True}, start_response)
+
+
+_bridge = WSGIMiddleware(_with_an_end, workers=wsgi_application.make("settings").threads)  # type: ignore[arg-type]
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Answer one request (ASGI 3), without the headers that are spelled with an underscore."""
+    if scope["type"] == "http":
+        scope = {**scope, "headers": [header for header in scope["headers"] if b"_" not in header[0]]}
+    await _bridge(scope, receive, send)

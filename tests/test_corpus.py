@@ -1,0 +1,47 @@
+"""The corpus: every case gets its status, reason and challenge, and no answer or log line holds any of the token."""
+
+import json
+import logging
+
+import pytest
+
+from app.exceptions.answers import REFUSALS
+from app.jwt.reasons import Reason
+from tests.conftest import _issuer
+from tests.support.corpus import cases
+from tests.support.wsgi_client import call, environ
+
+CASES = list(cases(_issuer))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_corpus(application, issuer, caplog, case):
+    caplog.set_level(logging.INFO, "app.jwt")
+    made = environ("GET", "/protected")
+    if case.header is not None:
+        made["HTTP_AUTHORIZATION"] = case.header
+
+    answer = call(application, made)
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.jwt"]
+    if case.reason is None:
+        assert (answer.status, lines) == (200, []), answer.body
+        return
+    expected = REFUSALS[Reason(case.reason)]
+    assert [line.split()[1] for line in lines] == [f"reason={case.reason}"], answer.body
+    assert (answer.status, answer.json["error"]) == (expected.status, expected.error)
+    challenge = answer.headers["www-authenticate"]
+    assert challenge.startswith('Bearer realm="Zuplo origin"')
+    assert ("error=" in challenge) is (case.reason != "no_token")
+    assert answer.headers["cache-control"] == "no-store"
+    for part in (case.header or "").replace(",", " ").replace(".", " ").split():
+        if len(part) > 20:
+            assert part not in lines[0] and part not in json.dumps(answer.header_list) + answer.body.decode()
+
+
+def test_there_are_hundreds_of_cases_and_most_reasons_are_among_them():
+    reasons = {case.reason for case in CASES}
+
+    assert len(CASES) > 500
+    elsewhere = {"claim_mismatch", "insufficient_scope", "keys_unavailable"}
+    assert {reason.value for reason in Reason} - reasons == elsewhere
