@@ -26,6 +26,7 @@ def gateway():
 def server(gateway, tmp_path_factory):
     log = tmp_path_factory.mktemp("server") / "log"
     settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_ALGORITHMS": ",".join(ALGORITHMS)}
+    settings["JWT_AUDIENCE"] = "https://api.test/*,orders-api"
     with production(free_port(), log, **settings) as running:
         yield running
 
