@@ -26,6 +26,56 @@ def test_a_token_that_is_let_in_passes_every_rule():
     assert all(finding.passed for finding in findings(w, w.a.token(w.claims())).values())
 
 
+def test_what_each_rule_found_and_expected():
+    w = World(required={"plan": "gold"}, audiences=["orders", "https://gw.example/*"])
+    token = w.a.token(w.claims(sub="me", exp=1_000_000, nbf=2, x=1, plan="gold"), typ="JWT")
+    size = f"{len(token)} characters, 3 segments"
+
+    assert [(one.rule, one.found, one.expected) for one in findings(w, token).values()] == [
+        ("form", size, "3 segments of base64url, 8192 characters at most, with JSON objects inside"),
+        ("algorithm", '{"alg": "ES256"}', "ES256, RS256"),
+        ("critical", "no crit", "no crit"),
+        ("type", '{"typ": "JWT"}', "no typ, JWT or at+jwt"),
+        ("issuer", f'{{"iss": "{A}"}}', f"{A}, https://b.example; signing with an algorithm of its own list"),
+        ("key", '{"kid": "k"}', "exactly one key of the issuer's, for ES256"),
+        ("signature", "64 bytes", "made with that key"),
+        (
+            "dates",
+            '{"exp": "1000000 (1970-01-12T13:46:40+00:00)", "nbf": "2 (1970-01-01T00:00:02+00:00)"}',
+            "exp after, nbf and iat before 1000000 (1970-01-12T13:46:40+00:00), within 30 s",
+        ),
+        ("audience", '{"aud": "orders"}', "orders, https://gw.example/*"),
+        ("other claims", '{"sub": "me"}', "strings where they are; no number too large"),
+        ("sender", "no cnf", "no cnf: a bearer token"),
+        ("required claims", '{"plan": "gold"}', '{"plan": "gold"}'),
+    ]
+
+
+def test_what_is_not_there_is_told_as_such():
+    w = World(audiences=["*"])
+    told = findings(w, w.a.token({"iss": A, "iat": "x"}, typ=None, kid=None))
+
+    assert [told[rule].found for rule in ("type", "key", "audience", "other claims", "required claims")] == [
+        "no typ",
+        "no kid",
+        "no aud",
+        "no sub and no jti",
+        "",
+    ]
+    assert told["dates"].found == '{"iat": "x"}'
+    assert (told["audience"].expected, told["required claims"].expected) == ("any", "none")
+    assert findings(w, w.a.token({"iss": A}))["dates"].found == "no exp"
+    skipped = findings(w, "garbage")["key"]
+    assert (skipped.reason, skipped.found, skipped.expected) == (None, "not reached", "")
+
+
+def test_a_long_value_is_cut():
+    w = World()
+    found = findings(w, w.a.token(w.claims(aud="x" * 999)))["audience"].found
+
+    assert found == '{"aud": "' + "x" * (200 - 9 - 3) + "..."
+
+
 def test_the_walk_goes_on_beyond_the_first_failure():
     w = World()
     told = findings(w, Key("ES256", "k").token(w.claims(aud="x", exp=1, iss=A)))

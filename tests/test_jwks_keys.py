@@ -118,12 +118,73 @@ UNUSABLE = {
     "no y": Key("ES256").jwk(y=None),
     "an unknown kty": {"kty": "XYZ", "kid": "a"},
     "kty is a list": {"kty": ["RSA"]},
+    "EC on a curve of OKP": Key("EdDSA").jwk(kty="EC"),
 }
 
 
-@pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE)
-def test_an_unusable_key_is_skipped_and_spoils_nothing(entry):
-    assert why(entry)
+WHY = {
+    "no object": "it is not an object whose members are all named once",
+    "null": "it is not an object whose members are all named once",
+    "a list": "it is not an object whose members are all named once",
+    "empty": "its kty and crv are none that verify here",
+    "symmetric": "it is symmetric: whoever reads it could sign",
+    "private Ed25519": "it is private: its issuer has published what it signs with",
+    "private RSA": "it is private: its issuer has published what it signs with",
+    "RSA in primes": "it is private: its issuer has published what it signs with",
+    "for encryption": "its use is not sig",
+    "use is no string": "its use is not a string",
+    "kid is no string": "its kid is not a string",
+    "alg is no string": "its alg is not a string",
+    "only signs": "its key_ops lack verify",
+    "key_ops is no list": "its key_ops lack verify",
+    "key_ops is empty": "its key_ops lack verify",
+    "RSA of 1024 bits": "it has 1024 bits: RSA takes 2048 or more",
+    "RSA with an even e": "its numbers are no key",
+    "alg of another kty": "its alg does not go with its kty and crv, or is not a signature's",
+    "a point off its curve": "its numbers are no key",
+    "RSA without n": "its n is missing, or not base64url of the right length",
+    "n is a number": "its n is missing, or not base64url of the right length",
+    "n in plain base64": "its n is missing, or not base64url of the right length",
+    "n padded": "its n is missing, or not base64url of the right length",
+    "RSA without e": "its e is missing, or not base64url of the right length",
+    "alg of another curve": "its alg does not go with its kty and crv, or is not a signature's",
+    "alg for encryption": "its alg does not go with its kty and crv, or is not a signature's",
+    "alg none": "its alg does not go with its kty and crv, or is not a signature's",
+    "an unknown curve": "its kty and crv are none that verify here",
+    "curve is a list": "its kty and crv are none that verify here",
+    "Ed448": "its kty and crv are none that verify here",
+    "X25519": "its kty and crv are none that verify here",
+    "an unknown kty": "its kty and crv are none that verify here",
+    "kty is a list": "its kty and crv are none that verify here",
+    "a coordinate too short": "its x is missing, or not base64url of the right length",
+    "an Ed25519 x too long": "its x is missing, or not base64url of the right length",
+    "no y": "its y is missing, or not base64url of the right length",
+    "EC on a curve of OKP": "its kty and crv are none that verify here",
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_an_unusable_key_is_skipped_and_spoils_nothing(name):
+    assert why(UNUSABLE[name]) == WHY[name]
+
+
+def test_what_is_known_of_an_unusable_key_is_kept():
+    (unusable,) = parse(Key("RS256", "weak", bits=1024).jwk(), GOOD.jwk()).unusable
+    (untold,) = parse({"kid": 7, "kty": ["RSA"]}, GOOD.jwk()).unusable
+
+    assert (unusable.kid, unusable.kty) == ("weak", "RSA")
+    assert (untold.kid, untold.kty) == (None, None)
+
+
+def test_what_is_known_of_a_usable_key_is_kept():
+    rsa, ec = parse(Key("RS256", "r").jwk(), Key("ES384", "e").jwk(use=None)).keys
+
+    assert (rsa.kid, rsa.kty, rsa.crv, rsa.bits, rsa.alg, rsa.use) == ("r", "RSA", None, 2048, "RS256", "sig")
+    assert (ec.kid, ec.kty, ec.crv, ec.bits, ec.alg, ec.use) == ("e", "EC", "P-384", None, "ES384", None)
+
+
+def test_a_key_that_says_that_it_verifies_is_usable():
+    assert parse(Key("ES256", "k").jwk(key_ops=["verify"])).find("k", "ES256")
 
 
 def test_a_key_with_a_member_named_twice_is_skipped_and_spoils_nothing():
@@ -137,28 +198,26 @@ def test_a_key_with_a_member_named_twice_is_skipped_and_spoils_nothing():
 
 
 def test_a_key_of_an_algorithm_that_is_not_allowed_says_what_the_setting_lacks():
-    assert "JWT_ALGORITHMS lacks EdDSA" in why(Key("EdDSA").jwk(), allowed=frozenset({"ES256"}))
+    lacks = "its algorithm is not allowed: JWT_ALGORITHMS lacks"
+
+    assert why(Key("EdDSA").jwk(), allowed=frozenset({"ES256"})) == f"{lacks} EdDSA"
+    every = "RS256 and RS384 and RS512 and PS256 and PS384 and PS512"
+    assert why(Key("RS256").jwk(alg=None), allowed=frozenset({"ES256"})) == f"{lacks} {every}"
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b"null",
-        b"{}",
-        b'{"keys": {}}',
-        b'{"keys": null}',
-        b'{"keys": []}',
-        b"\xff",
-        b"[" * 100_000,
+    ("body", "why"),
+    [(body, "the answer is not JSON") for body in (b"", b"<html>", b"\xff", b"[" * 100_000, b'{"keys": [NaN]}')]
+    + [
+        (body, "the answer is no key set: it has no list named keys")
+        for body in (b"[]", b"null", b"{}", b'{"keys": {}}', b'{"keys": null}', b'{"keys": [], "keys": []}')
     ]
-    + [b'{"keys": [], "keys": []}', b'{"keys": [1, 2]}', b'{"keys": [NaN]}'],
+    + [(body, "the key set has no usable key") for body in (b'{"keys": []}', b'{"keys": [1, 2]}')],
 )
-def test_what_is_no_usable_key_set_is_refused_whole(body):
-    with pytest.raises(BadKeySet):
+def test_what_is_no_usable_key_set_is_refused_whole(body, why):
+    with pytest.raises(BadKeySet) as refused:
         parse_key_set(body, EVERY)
+    assert str(refused.value) == why
 
 
 def test_a_key_without_alg_serves_every_allowed_algorithm_of_its_kind():

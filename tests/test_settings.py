@@ -200,8 +200,16 @@ def test_which_audiences_are_accepted(configured, audience, accepted):
     + ["https://gw.example*", "https:///*", "https://u@gw.example/*", "https://gw.example/?x/*", "orders/*"],
 )
 def test_an_audience_that_names_no_whole_host_is_no_prefix(value):
-    with pytest.raises(BadAudience):
+    with pytest.raises(BadAudience) as refused:
         Audiences.of([value])
+    assert str(refused.value) == "a prefix is a scheme, a whole host and whole parts of a path: https://host/path/*"
+
+
+def test_any_audience_stands_alone():
+    assert Audiences.of(["*"]) == Audiences(frozenset(), (), anything=True)
+    with pytest.raises(BadAudience) as refused:
+        Audiences.of(["*", "orders"])
+    assert str(refused.value) == "'*' stands alone: it says that the audience is not checked"
 
 
 @pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "deploy.server"]])

@@ -201,6 +201,16 @@ def test_the_size_bounds_what_is_remembered(size):
     assert w.keys_a.looked_up == (7 if size == 0 else 6)
 
 
+def test_nothing_is_remembered_unless_told():
+    w = World()
+    verifier = TokenVerifier([issuer(A, w.keys_a)], w.clock)
+    token = w.a.token(w.claims())
+    verifier.verify(token)
+    verifier.verify(token)
+
+    assert w.keys_a.looked_up == 2
+
+
 def test_large_tokens_are_not_remembered():
     w = World()
     for size, times in ((1000, 1), (MAX_PAYLOAD, 2)):
