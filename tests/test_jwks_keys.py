@@ -171,9 +171,12 @@ def test_an_unusable_key_is_skipped_and_spoils_nothing(name):
 def test_what_is_known_of_an_unusable_key_is_kept():
     (unusable,) = parse(Key("RS256", "weak", bits=1024).jwk(), GOOD.jwk()).unusable
     (untold,) = parse({"kid": 7, "kty": ["RSA"]}, GOOD.jwk()).unusable
+    (lacking,) = parse(Key("ES384", "e").jwk(), GOOD.jwk(), allowed=frozenset({"ES256"})).unusable
 
-    assert (unusable.kid, unusable.kty) == ("weak", "RSA")
-    assert (untold.kid, untold.kty) == (None, None)
+    assert (unusable.kid, unusable.kty, unusable.crv) == ("weak", "RSA", None)
+    assert (unusable.alg, unusable.use, unusable.lacking) == ("RS256", "sig", ())
+    assert (untold.kid, untold.kty, untold.crv, untold.alg, untold.use) == (None, None, None, None, None)
+    assert (lacking.kty, lacking.crv, lacking.lacking) == ("EC", "P-384", ("ES384",))
 
 
 def test_what_is_known_of_a_usable_key_is_kept():

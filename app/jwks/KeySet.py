@@ -15,11 +15,15 @@ class BadKeySet(Exception):
 
 @dataclass(frozen=True)
 class Unusable:
-    """An entry that was skipped, and why."""
+    """An entry that was skipped, and why. ``lacking`` are algorithms that it could be used with, were they allowed."""
 
     kid: str | None
     kty: str | None
+    crv: str | None
+    alg: str | None
+    use: str | None
     why: str
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,18 @@ class KeySet:
 def parse_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
     """Return the key set in ``body``, with keys for the ``allowed`` algorithms.
 
-    An unusable entry is skipped and kept note of. Raises ``BadKeySet`` where the document is no key set, or where no
-    entry is usable.
+    Raises ``BadKeySet`` where the document is no key set, or where no entry of it is usable.
+    """
+    key_set = read_key_set(body, allowed)
+    if not key_set.keys:
+        raise BadKeySet("the key set has no usable key")
+    return key_set
+
+
+def read_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
+    """Return the key set in ``body``, whether any entry of it is usable or not: those that are not are kept note of.
+
+    Raises ``BadKeySet`` where the document is no key set.
     """
     try:
         document = strict_json.loads(body, _object_or_none)
@@ -68,9 +82,8 @@ def parse_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
         try:
             usable.append(signing_key(entry, allowed))
         except UnusableKey as error:
-            unusable.append(Unusable(_text(entry, "kid"), _text(entry, "kty"), str(error)))
-    if not usable:
-        raise BadKeySet("the key set has no usable key")
+            kid, kty, crv, alg, use = (_text(entry, name) for name in ("kid", "kty", "crv", "alg", "use"))
+            unusable.append(Unusable(kid, kty, crv, alg, use, str(error), error.lacking))
     by_kid: dict[str | None, tuple[SigningKey, ...]] = {}
     for key in usable:
         by_kid[key.kid] = (*by_kid.get(key.kid, ()), key)

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from app.encoding.printable import printable
+
 from .fetch import Document, FetchFailed
 from .Flight import Flight
 from .Held import Held, renewed
@@ -187,7 +189,7 @@ class RemoteKeySet:
             event = "jwks_rotated" if before else "jwks_first_keys"
             log.info("%s issuer=%s keys=%d", event, self.issuer, len(answer.key_set.keys))
             for entry in answer.key_set.unusable:
-                log.warning("jwks_key_refused issuer=%s kid=%r why=%r", self.issuer, (entry.kid or "")[:64], entry.why)
+                log.warning("jwks_key_refused issuer=%s kid=%s why=%r", self.issuer, printable(entry.kid), entry.why)
         self._held = answer
         self._schedule.succeeded(self._clock(), answer.fresh_until - answer.fetched_at)
 

@@ -26,7 +26,14 @@ class Verifier(Protocol):
 
 
 class UnusableKey(Exception):
-    """A JWK that verifies nothing here. Its text says why, in words of our own."""
+    """A JWK that verifies nothing here. Its text says why, in words of our own.
+
+    ``lacking`` are the algorithms that it could be used with, were they allowed.
+    """
+
+    def __init__(self, why: str, lacking: tuple[str, ...] = ()) -> None:
+        super().__init__(why)
+        self.lacking = lacking
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def signing_key(entry: Any, allowed: frozenset[str]) -> SigningKey:
     if not fitting:
         raise UnusableKey("its alg does not go with its kty and crv, or is not a signature's")
     if not allowed.intersection(fitting):
-        raise UnusableKey(f"its algorithm is not allowed: JWT_ALGORITHMS lacks {' and '.join(fitting)}")
+        raise UnusableKey(f"its algorithm is not allowed: JWT_ALGORITHMS lacks {' and '.join(fitting)}", tuple(fitting))
     try:
         public = {name: entry[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in entry}
         built = {name: jwk.construct(public, name) for name in fitting if name in allowed}

@@ -5,6 +5,7 @@ from typing import Any
 
 from masonite.middleware import Middleware
 
+from app.encoding.printable import printable
 from app.exceptions import answers
 from app.jwks.KeysUnavailable import KeysUnavailable
 from app.jwt.reasons import Reason, Refused
@@ -52,11 +53,6 @@ def _log(refused: Refused, request: Any) -> None:
         "refused reason=%s issuer=%s kid=%s zp_rid=%s",
         refused.reason.value,
         refused.issuer or "-",
-        clean(refused.kid),
-        clean(request.environ.get("HTTP_ZP_RID")),
+        printable(refused.kid),
+        printable(request.environ.get("HTTP_ZP_RID")),
     )
-
-
-def clean(text: str | None, longest: int = 64) -> str:
-    """Return ``text`` as one word of printable ASCII, ``longest`` characters at the most; ``-`` for none."""
-    return "".join(c if "!" <= c <= "~" else "?" for c in (text or "-")[:longest])

@@ -378,16 +378,16 @@ def dates(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
             text = json.dumps({"iss": issuer.name, "aud": "orders-api", "exp": now + 300} | {name: "X"})
             raw = text.replace('"X"', literal)
             yield f"{name} is {literal[:20]}", bearer(key.token(raw.encode())), "invalid_claim"
-    for ago, reason in ((0, None), (20, None), (40, "expired"), (3600, "expired"), (10**9, "expired")):
-        yield f"exp {ago} s ago", token(exp=now - ago), reason
+    for ago in (40, 3600, 10**9):  # to the second it is tested with a clock: see test_verifier
+        yield f"exp {ago} s ago", token(exp=now - ago), "expired"
     yield "exp as a float", token(exp=now + 300.5), None
     yield "exp in the year 2100", token(exp=4102444800), None
     yield "exp zero", token(exp=0), "expired"
     yield "exp negative", token(exp=-1), "expired"
     for name, reason in (("nbf", "not_yet_valid"), ("iat", "issued_in_future")):
-        for ahead in (-(10**9), 0, 20):
+        for ahead in (-(10**9), -3600, 0):
             yield f"{name} in {ahead} s", token(**{name: now + ahead}), None
-        for ahead in (60, 3600, 31_536_000):
+        for ahead in (3600, 86_400, 31_536_000):
             yield f"{name} in {ahead} s", token(**{name: now + ahead}), reason
         yield f"{name} zero", token(**{name: 0}), None
     yield "expired and not yet valid", token(exp=now - 99, nbf=now + 99), "expired"

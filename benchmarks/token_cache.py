@@ -1,0 +1,67 @@
+"""What remembering verified tokens costs and saves: ``python -m benchmarks.token_cache``
+
+In process, for RS256, ES256 and EdDSA: tokens that are all different, as a gateway mints them, and one token again and
+again; each with the cache off and on, in interleaved rounds. Prints medians in microseconds and their ratio.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.jwks.algorithms import ALGORITHMS
+from app.jwks.KeySet import KeySet, parse_key_set
+from app.jwt.audience import Audiences
+from app.jwt.rules import Issuer
+from app.jwt.TokenVerifier import TokenVerifier
+from tests.support.signing import Key
+
+ISSUER, ROUNDS, TOKENS = "https://gw.example/__zuplo/issuer", 15, 1500
+
+
+class Keys:
+    """A key set that is at hand and never changes."""
+
+    def __init__(self, key_set: KeySet) -> None:
+        self.find = key_set.find
+
+    def generation(self) -> int:
+        return 1
+
+
+def main() -> None:
+    print(f"{'':8} {'all different':>34} {'one again and again':>34}")
+    print(f"{'':8} {'off':>11} {'on':>11} {'on/off':>10} {'off':>11} {'on':>11} {'on/off':>10}")
+    for name in ("RS256", "ES256", "EdDSA"):
+        key = Key(name, "k")
+        keys = Keys(parse_key_set(json.dumps({"keys": [key.jwk()]}).encode(), frozenset(ALGORITHMS)))
+        issuer = Issuer(ISSUER, frozenset({name}), Audiences.of(["orders"]), {}, 30, keys)
+        now = int(time.time())
+        claims = {"iss": ISSUER, "sub": "user-1", "aud": "orders", "iat": now, "exp": now + 3600}
+        tokens = [key.token(claims | {"jti": str(number)}) for number in range(TOKENS)]
+        different = compare(issuer, tokens)
+        same = compare(issuer, tokens[:1] * TOKENS)
+        told = [f"{off:8.1f} µs {on:8.1f} µs {on / off:10.2f}" for off, on in (different, same)]
+        print(f"{name:8} {' '.join(told)}")
+
+
+def compare(issuer: Issuer, tokens: list[str]) -> tuple[float, float]:
+    """Return the medians of a look at each token in microseconds, with the cache off and on."""
+    off: list[float] = []
+    on: list[float] = []
+    for _ in range(ROUNDS):
+        for size, found in ((0, off), (1024, on)):
+            found.append(measure(TokenVerifier([issuer], cache_size=size).verify, tokens))
+    return statistics.median(off), statistics.median(on)
+
+
+def measure(verify: Callable[[str], Any], tokens: list[str]) -> float:
+    began = time.perf_counter()
+    for token in tokens:
+        verify(token)
+    return (time.perf_counter() - began) / len(tokens) * 1e6
+
+
+if __name__ == "__main__":
+    main()
