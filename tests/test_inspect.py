@@ -74,6 +74,8 @@ def test_a_long_value_is_cut():
     found = findings(w, w.a.token(w.claims(aud="x" * 999)))["audience"].found
 
     assert found == '{"aud": "' + "x" * (200 - 9 - 3) + "..."
+    whole = "x" * (200 - len('{"aud": ""}'))
+    assert findings(w, w.a.token(w.claims(aud=whole)))["audience"].found == f'{{"aud": "{whole}"}}'
 
 
 def test_the_walk_goes_on_beyond_the_first_failure():

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -138,6 +139,24 @@ def test_term_ends_it_and_what_is_under_way_is_answered(gateway, tmp_path):
         server.process.wait(15)
 
     assert server.process.returncode == 0 and time.monotonic() - began < 10
+
+
+def workers(server):
+    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)  # noqa: S607
+    return set(listed.stdout.split())
+
+
+def test_hup_replaces_the_processes_one_after_the_other(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        before = workers(server)
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 30
+        while (workers(server) & before or len(workers(server)) < 2) and time.monotonic() < end:
+            assert server.get("/protected", bearer(gateway.token()))[0] == 200
+            time.sleep(0.1)
+        after = workers(server)
+
+    assert len(before) == len(after) == 2 and not before & after
 
 
 def test_nothing_of_a_token_reaches_the_log(server, gateway):

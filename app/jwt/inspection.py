@@ -96,8 +96,7 @@ def _audiences(audiences: Audiences) -> str:
 
 
 def _algorithms(candidate: Candidate) -> str:
-    issuers = [candidate.issuer] if candidate.issuer else candidate.issuers.values()
-    return ", ".join(sorted({name for issuer in issuers for name in issuer.algorithms}))
+    return ", ".join(sorted({name for issuer in candidate.issuers.values() for name in issuer.algorithms}))
 
 
 DESCRIPTIONS: dict[Callable[[Candidate], None], _Description] = {
