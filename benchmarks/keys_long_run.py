@@ -9,7 +9,6 @@ unknown ids in any window, and a scheduled one.
 
 import argparse
 import http.client
-import subprocess
 import sys
 import tempfile
 import threading
@@ -107,10 +106,7 @@ def send_all(server: Server, gateway: Gateway, seconds: float, seen: Counter[int
 
 def resident(server: Server) -> float:
     """MiB of the worker: the child of the server's process."""
-    children = subprocess.run(
-        ["/usr/bin/env", "pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    pages = sum(int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in children)
+    pages = sum(int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in server.children())
     return pages * 4096 / 2**20
 
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -142,8 +141,7 @@ def test_term_ends_it_and_what_is_under_way_is_answered(gateway, tmp_path):
 
 
 def workers(server):
-    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)  # noqa: S607
-    return set(listed.stdout.split())
+    return set(server.children())
 
 
 def test_hup_replaces_the_processes_one_after_the_other(gateway, tmp_path):

@@ -50,6 +50,10 @@ class Server:
                 self.process.wait(5)
         self._out.close()
 
+    def children(self) -> list[str]:
+        """The ids of the processes that it started."""
+        return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+
     def output(self) -> str:
         return self.log.read_text()
 
