@@ -1,7 +1,7 @@
 """Keys under everything at once: ``python -m benchmarks.keys_long_run [--minutes N]``
 
 The production server, one process with the default settings. Its issuer rotates its keys every 20 s, publishing each a
-minute before it signs, and answers 500 for 15 s of every minute. Sixteen connections send valid tokens, two more send
+minute before it signs, and answers 500 for 20 s of every minute. Sixteen connections send valid tokens, two more send
 unknown key ids all the while. Prints every kind of answer, the number of fetches, and the memory of the process over
 time. Ends with 1 where a valid token was refused, or where there were more fetches than the promises allow: two for
 unknown ids in any window, and a scheduled one.
@@ -20,7 +20,7 @@ from tests.support.issuer import Issuer, send
 from tests.support.servers import Server, free_port, production
 from tests.support.signing import Key
 
-ROTATION, AHEAD, OUTAGE, COOLDOWN = 20, 60, 15, 30
+ROTATION, AHEAD, OUTAGE, COOLDOWN = 20, 60, 20, 30
 
 
 class Gateway:
@@ -44,7 +44,9 @@ class Gateway:
 
     def answer(self, handler: object) -> None:
         self.fetched.append(self.now())
-        if self.now() % 60 >= 60 - OUTAGE:
+        minute, second = divmod(self.now(), 60)
+        begins = 10 + 7 * minute % 30  # another second of each minute, so that some fetch meets it
+        if begins <= second < begins + OUTAGE:
             self.failed += 1
             send(handler, 500, b"")  # type: ignore[arg-type]
             return

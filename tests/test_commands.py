@@ -199,6 +199,7 @@ def test_nothing_is_left_running(project, tmp_path, number):
             time.sleep(0.05)
         else:
             pytest.fail("the port is still taken")
+        assert craft(project, "jwt:token").returncode == 1
 
 
 def test_it_tells_where_it_is_gone(project, tmp_path):
@@ -322,7 +323,9 @@ def test_a_file_that_holds_no_keys_is_told(tmp_path, text):
         IssuerKeys.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"address": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"address": 1}', '{"address": "", "issuer": "", "process": 4194305}']
+)
 def test_a_state_that_is_none_is_no_server(tmp_path, text):
     path = Path(tmp_path) / "development" / "server.json"
     path.parent.mkdir()

@@ -75,6 +75,8 @@ def test_the_command(project, local, tmp_path):  # noqa: F811
     assert craft(project, "jwks:show", **settings | {"JWT_ALGORITHMS": "PS512"}).returncode == 1
     nobody = craft(project, "jwks:show", **settings | {"JWKS_URL": f"http://127.0.0.1:{free_port()}/"})
     assert nobody.returncode == 1 and "the connection failed" in nobody.stdout and "Traceback" not in nobody.stderr
+    wrong = craft(project, "jwks:show", JWT_LEEWAY="x")
+    assert wrong.returncode == 1 and "JWT_LEEWAY holds 'x'" in wrong.stderr
     unset = craft(project, "jwks:show", APP_ENV="production")
     assert unset.returncode == 1 and "JWT_ISSUER is not set" in unset.stderr
 

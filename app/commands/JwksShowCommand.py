@@ -6,11 +6,10 @@ from typing import Any
 from masonite.commands import Command
 
 from app.encoding.printable import printable
-from app.issuer.Development import NotRunning
 from app.jwks.Source import Source
 from app.jwks.survey import Survey, survey
 
-from .development import use_development_server
+from .development import find_settings
 
 HEADINGS = ["kid", "kty", "crv or bits", "alg", "use", "usable"]
 
@@ -28,11 +27,7 @@ class JwksShowCommand(Command):
         self.app = application
 
     def handle(self) -> int:
-        try:
-            if not self.app.has("settings"):
-                use_development_server(self.app)
-        except NotRunning as error:
-            self.line_error(f"{self.app.make('settings.problems')}\n\njwks:show: {error}")
+        if not find_settings(self, self.app):
             return 1
         settings = self.app.make("settings")
         surveys = [

@@ -5,11 +5,10 @@ from typing import Any
 
 from masonite.commands import Command
 
-from app.issuer.Development import NotRunning
 from app.jwks.KeysUnavailable import KeysUnavailable
 from app.jwt.inspection import inspect
 
-from .development import use_development_server
+from .development import find_settings
 
 MARKS = {True: "✓", False: "✗", None: "·"}
 
@@ -27,11 +26,7 @@ class JwtInspectCommand(Command):
         self.app = application
 
     def handle(self) -> int:
-        try:
-            if not self.app.has("settings"):
-                use_development_server(self.app)
-        except NotRunning as error:
-            self.line_error(f"{self.app.make('settings.problems')}\n\njwt:inspect: {error}")
+        if not find_settings(self, self.app):
             return 1
         argument = self.argument("token")
         text = (sys.stdin.read() if argument == "-" else argument).strip()

@@ -63,7 +63,7 @@ class ServeCommand(Command):
             algorithms = self.app.make("config").get("jwt.algorithms").split(",")
             published = Development.keys(storage).public([name.strip() for name in algorithms])
             issuer = IssuerServer(published, port=port + 1 if port < 65535 else 0)
-            development = Development(_url(host, port), issuer.issuer)
+            development = Development(_url(host, port), issuer.issuer, os.getpid())
             development.announce(storage)
         except (BadKeyFile, OSError) as error:
             return self._fail(f"serve: {error}")

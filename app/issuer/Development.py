@@ -1,6 +1,7 @@
 """What a development server leaves for ``craft jwt:token``: where it is, where its issuer is, and the issuer's keys."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,10 +18,11 @@ class NotRunning(Exception):
 
 @dataclass(frozen=True)
 class Development:
-    """A development server: ``address`` is its URL, ``issuer`` the ``iss`` that it believes."""
+    """A development server: ``address`` is its URL, ``issuer`` the ``iss`` that it believes, ``process`` its id."""
 
     address: str
     issuer: str
+    process: int
 
     @staticmethod
     def folder(storage: str) -> Path:
@@ -45,6 +47,8 @@ class Development:
     def running(cls, storage: str) -> "Development":
         """Return the server that is running; ``NotRunning`` where there is none."""
         try:
-            return cls(**json.loads((cls.folder(storage) / "server.json").read_text(encoding="utf-8")))
+            found = cls(**json.loads((cls.folder(storage) / "server.json").read_text(encoding="utf-8")))
+            os.kill(found.process, 0)  # raises where there is no such process: it was killed, and could not withdraw
+            return found
         except (OSError, ValueError, TypeError):
             raise NotRunning("no development server is running: start one with `python craft serve`") from None
