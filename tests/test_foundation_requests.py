@@ -346,3 +346,28 @@ def test_cookies_are_set_with_care_unless_told_otherwise():
     assert first == "a=1;HttpOnly;Secure;Path=/;SameSite=Strict;"
     assert second == "b=2;HttpOnly;Path=/;SameSite=Strict;"
     assert deleted.startswith("c=;") and "Expires=" in deleted
+
+
+def test_providers_of_every_kind_are_booted_for_each_request_where_they_have_something_to_do():
+    from masonite.providers import Provider as MasoniteProvider
+
+    booted = []
+
+    class Idle(Provider):
+        pass
+
+    class IdleOfMasonite(MasoniteProvider):
+        pass
+
+    def note(self):
+        booted.append(type(self).__bases__[0])
+
+    made = echo("plain")
+    for base in (Provider, MasoniteProvider):
+        made.add_providers(type("Provider", (base,), {"boot": note, "__qualname__": "Provider"}))
+    made.add_providers(Idle, IdleOfMasonite)
+    request(made, "GET", "/x")
+    request(made, "GET", "/x")
+
+    assert booted == [Provider, MasoniteProvider] * 2
+    assert len(made.response_handler._booting) == 2

@@ -57,7 +57,7 @@ class ServeCommand(Command):
         if host not in LOOPBACK_HOSTS:
             return self._fail(f"development stays on this machine: --host is one of {', '.join(LOOPBACK_HOSTS)}")
         if not _is_free(host, port):
-            return self._fail(f"{host}:{port} is taken: choose another one with --port")
+            return self._fail(f"{host}:{port} is taken, or not there: choose another one with --port")
         storage = self.app.get_storage_path()
         try:
             algorithms = self.app.make("config").get("jwt.algorithms").split(",")
@@ -74,7 +74,6 @@ class ServeCommand(Command):
                     "JWT_ISSUER": development.issuer,
                     "JWT_AUDIENCE": f"{development.address}/*",
                     "JWKS_URL": "",
-                    "JWT_REQUIRED_CLAIMS": "",
                 }
             )
         finally:

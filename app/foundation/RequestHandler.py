@@ -118,5 +118,5 @@ class RequestHandler:
         return [
             provider
             for provider in self.application.get_providers()
-            if getattr(type(provider).boot, "__qualname__", "") != Provider.boot.__qualname__
+            if type(provider).boot.__module__ not in (Provider.__module__, "masonite.providers.Provider")
         ]
