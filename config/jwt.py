@@ -33,7 +33,7 @@ ISSUERS = [
         "algorithms": ALGORITHMS,
         "required_claims": env("JWT_REQUIRED_CLAIMS", "", cast=False),
     }
-    for issuer, url in zip_longest(_listed("JWT_ISSUER"), _listed("JWKS_URL"))
+    for issuer, url in zip_longest(_listed("JWT_ISSUER") or [""], _listed("JWKS_URL"))
 ]
 
 # Seconds of clock skew, for exp, nbf and iat alike: 0 to 300.

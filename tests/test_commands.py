@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
+from dataclasses import asdict
 
 import pytest
 
@@ -101,6 +101,8 @@ def test_the_claims_of_a_token_can_be_chosen(project, development):
     chosen = token(
         project, "--sub", "alice", "--scope", "read:orders write:orders", "--aud", "https://other/", "--ttl", "60"
     )
+    scoped = token(project, "--scope", "a b", "--scope", "c")
+    assert claims_of(scoped)["scope"] == "a b c"
     more = token(project, "--claim", "n=1", "--claim", 'o={"a": [true]}', "--claim", "account=acme")
 
     claims = claims_of(chosen)
@@ -127,7 +129,7 @@ def test_what_it_does_is_told_at_the_start(project, development):
 
 
 def test_the_issuer_publishes_under_the_gateways_paths(project, development):
-    state = json.loads((project / "storage/development/server.json").read_text())
+    state = asdict(Development.running(str(project / "storage")))
     port = int(state["issuer"].split(":")[2].split("/")[0])
     assert state["issuer"] == f"http://127.0.0.1:{port}/__zuplo/issuer"
 
@@ -143,8 +145,10 @@ def test_the_issuer_publishes_under_the_gateways_paths(project, development):
 
 
 def test_its_files_are_for_their_owner_alone(project, development):
-    for name in ("keys.json", "server.json"):
-        assert (project / "storage/development" / name).stat().st_mode & 0o777 == 0o600
+    files = list((project / "storage/development").iterdir())
+
+    assert len(files) >= 2
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "localhost", "", "[::1]"])
@@ -153,6 +157,7 @@ def test_another_host_than_this_machine_is_refused(project, development, host):
     status, _, body = protected(development, token(project), **headers)
 
     assert (status, json.loads(body)) == (400, {"error": "Bad request"})
+    assert f"development answers to Host 127.0.0.1:{development.port}" in development.output()
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
@@ -186,8 +191,34 @@ def test_the_issuer_outlives_a_reload(project, tmp_path):
     assert b"Reloaded" in body
 
 
+def test_a_broken_file_is_told_and_the_next_change_is_waited_for(project, tmp_path):
+    with serve(project, tmp_path / "log") as server:
+        controller = project / "app/controllers/ProtectedController.py"
+        original = controller.read_text()
+        controller.write_text(original + "\nthis is no Python\n")
+        try:
+            wait_for(lambda: "SyntaxError" in server.output())
+        finally:
+            controller.write_text(original)
+        wait_for(lambda: answers(server))
+
+
+def answers(server):
+    try:
+        return server.get("/health/live")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_running(project, tmp_path, number):
+def test_nothing_is_left_running(project, tmp_path, development, number):
     with serve(project, tmp_path / "log") as server:
         server.process.send_signal(number)
         server.process.wait(20)
@@ -199,15 +230,23 @@ def test_nothing_is_left_running(project, tmp_path, number):
             time.sleep(0.05)
         else:
             pytest.fail("the port is still taken")
-        assert craft(project, "jwt:token").returncode == 1
+        assert str(server.port) not in Development.running(str(project / "storage")).address
 
 
-def test_it_tells_where_it_is_gone(project, tmp_path):
+def test_it_tells_where_it_is_gone(project, tmp_path, development):
+    before = Development.running(str(project / "storage"))
     with serve(project, tmp_path / "log", "--dont-reload") as server:
         assert protected(server, token(project))[0] == 200
-    ended = craft(project, "jwt:token")
+        assert Development.running(str(project / "storage")) != before
 
-    assert ended.returncode == 1 and "no development server is running" in ended.stderr
+    assert Development.running(str(project / "storage")) == before
+
+
+def test_without_a_server_no_token_is_minted(project, tmp_path):
+    shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("storage"))
+    ended = craft(tmp_path / "copy", "jwt:token")
+
+    assert (ended.returncode, ended.stdout) == (1, "") and "no development server is running" in ended.stderr
 
 
 def test_a_port_that_is_taken_is_told(project):
@@ -327,12 +366,24 @@ def test_a_file_that_holds_no_keys_is_told(tmp_path, text):
     "text", ["", "{}", "[]", '{"address": 1}', '{"address": "", "issuer": "", "process": 4194305}']
 )
 def test_a_state_that_is_none_is_no_server(tmp_path, text):
-    path = Path(tmp_path) / "development" / "server.json"
+    path = tmp_path / "development" / "server-1.json"
     path.parent.mkdir()
     path.write_text(text)
 
     with pytest.raises(NotRunning):
         Development.running(str(tmp_path))
+
+
+def test_of_several_servers_the_last_is_meant_and_none_takes_the_others_away(tmp_path):
+    first = Development("http://127.0.0.1:1", "http://127.0.0.1:2/x", os.getpid())
+    second = Development("http://127.0.0.1:3", "http://127.0.0.1:4/x", os.getppid())
+    first.announce(str(tmp_path))
+    os.utime(Development._file(str(tmp_path), first.process), (1, 1))
+    second.announce(str(tmp_path))
+    assert Development.running(str(tmp_path)) == second
+
+    second.withdraw(str(tmp_path))
+    assert Development.running(str(tmp_path)) == first
 
 
 def test_negative_numbers_are_values():

@@ -83,6 +83,43 @@ def test_a_body_without_a_stated_length_is_read_up_to_the_limit():
         assert call(echo("input"), made).status == status
 
 
+def test_a_body_that_ends_early_is_a_bad_request():
+    made = environ("POST", "/x", JSON, b"{}")
+    made["CONTENT_LENGTH"] = "100"
+
+    assert call(echo("input"), made).status == 400
+
+
+def test_a_body_that_does_not_arrive_in_time_is_a_bad_request(monkeypatch):
+    monkeypatch.setattr("app.foundation.body.MAX_SECONDS", 0.1)
+    release = threading.Event()
+
+    class Stalled:
+        def read(self, size):
+            release.wait(10)
+            return b"{}"
+
+    made = environ("POST", "/x", JSON, b"{}")
+    made["wsgi.input"] = Stalled()
+    answer = call(echo("input"), made)
+    release.set()
+
+    assert (answer.status, answer.json) == (400, {"error": "Bad request"})
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, TypeError])
+def test_a_body_that_the_server_cannot_read_is_a_bad_request(error, caplog):
+    class Broken:
+        def read(self, size):
+            raise error("of the server's own")
+
+    made = environ("POST", "/x", JSON, b"{}")
+    made["wsgi.input"] = Broken()
+
+    assert call(echo("input"), made).status == 400
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("length", ["-1", "x", "1.0", "²", "+2"])
 def test_a_length_that_is_no_number_is_a_bad_request(length):
     made = environ("POST", "/x", JSON, b"{}")
@@ -202,6 +239,17 @@ def test_a_middleware_that_says_nothing_is_answered_for(key, caplog):
 
     assert (answer.status, answer.json) == (500, {"error": "Internal server error"})
     assert "without an answer" in caplog.text
+
+
+def test_an_action_that_would_end_the_process_is_answered_for(caplog):
+    def leaves(self):
+        raise SystemExit(1)
+
+    EchoController.leaves = leaves
+    leaves.__qualname__ = "EchoController.leaves"
+
+    assert request(application(Route.get("/x", EchoController.leaves)), "GET", "/x").status == 500
+    assert "SystemExit" in caplog.text
 
 
 def test_an_exception_handler_that_breaks_is_answered_for(caplog):

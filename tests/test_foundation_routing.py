@@ -23,6 +23,19 @@ def test_a_path_is_taken_as_it_stands(path):
     assert (answer.status, answer.json) == (404, {"error": "Not found"})
 
 
+def test_paths_are_utf_8():
+    """As PEP 3333 has them: the bytes, each as one character of latin-1."""
+    routes = [Route.get("/caf\u00e9", EchoController.plain), Route.get("/u/@name", EchoController.params)]
+
+    def on_the_wire(path):
+        return path.encode().decode("latin-1")
+
+    assert routed(on_the_wire("/caf\u00e9"), *routes).status == 200
+    assert routed(on_the_wire("/u/Zo\u00eb"), *routes).json == {"name": "Zo\u00eb"}
+    for broken in ("/u/\xff", "/u/\xc3", "/u/\u20ac", on_the_wire("/u/\x85")):
+        assert routed(broken, *routes).status == 400
+
+
 @pytest.mark.parametrize("path", ["/plain\n", "/plain\x00", "/\x7f", "/plain\r\nX: y", "\t"])
 def test_control_characters_in_a_path_are_refused(path):
     answer = routed(path)

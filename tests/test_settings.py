@@ -131,6 +131,7 @@ WRONG = {
     "no threads": ({"WEB_THREADS": "x"}, "WEB_THREADS holds"),
     "a header with an underscore": ({"JWT_HEADER": "X_Token"}, "JWT_HEADER holds"),
     "a header with a colon": ({"JWT_HEADER": "X-Token:"}, "JWT_HEADER holds"),
+    "a header that means something else": ({"JWT_HEADER": "Content-Type"}, "JWT_HEADER holds 'Content-Type'"),
     "a scheme of two words": ({"JWT_SCHEME": "Bearer Token"}, "JWT_SCHEME holds"),
     "a realm with quotes": ({"JWT_REALM": 'a"b'}, "JWT_REALM holds"),
     "a name with a line break": ({"APP_NAME": "a\nb"}, "APP_NAME holds"),
@@ -157,6 +158,14 @@ def test_everything_is_told_at_once(read):
     assert "5 settings cannot be meant" in message
     for name in ("JWT_LEEWAY", "JWT_ALGORITHMS", "JWT_AUDIENCE", "APP_DEBUG", "PORT"):
         assert name in message
+
+
+def test_at_the_first_start_everything_is_told_too(read):
+    with pytest.raises(BadSettings) as caught:
+        read(JWT_ALGORITHMS="HS256", JWT_REQUIRED_CLAIMS="x")
+
+    for name in ("JWT_ISSUER is not set", "JWT_AUDIENCE is not set", "JWT_ALGORITHMS", "JWT_REQUIRED_CLAIMS"):
+        assert name in str(caught.value)
 
 
 def test_the_shared_issuer_is_taken_with_its_owner_pinned(read):

@@ -21,7 +21,7 @@ class JwtTokenCommand(Command):
 
     jwt:token
         {--sub=developer : Who the caller is}
-        {--scope= : What the caller may do, scopes separated by blanks}
+        {--scope=* : What the caller may do, scopes separated by blanks; may be repeated}
         {--aud= : Whom the token is for; the running server by default}
         {--ttl=300 : Seconds that it lives; negative for one that has expired}
         {--alg=EdDSA : What it is signed with}
@@ -64,8 +64,8 @@ class JwtTokenCommand(Command):
             "iat": now if ttl >= 0 else now + ttl - LIFE,
             "exp": now + ttl,
         }
-        if self.option("scope"):
-            claims["scope"] = self.option("scope")
+        if any(self.option("scope")):
+            claims["scope"] = " ".join(self.option("scope"))
         for pair in self.option("claim"):
             name, equals, value = pair.partition("=")
             if not name or not equals:

@@ -77,7 +77,7 @@ class ServeCommand(Command):
                 }
             )
         finally:
-            Development.withdraw(storage)
+            development.withdraw(storage)
             issuer.close()
 
     def _keep_to_loopback(self, port: int) -> None:

@@ -1,5 +1,6 @@
 """What commands share that look at tokens and keys: whose settings they go by."""
 
+import os
 from typing import Any
 
 from masonite.commands import Command
@@ -18,7 +19,7 @@ def find_settings(command: Command, application: Any) -> bool:
     if application.has("settings"):
         return True
     problems, config = application.make("settings.problems"), application.make("config")
-    if config.get("application.env") != "local" or config.get("jwt.issuers"):
+    if config.get("application.env") != "local" or os.environ.get("JWT_ISSUER"):
         command.line_error(problems)
         return False
     try:

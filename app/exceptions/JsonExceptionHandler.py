@@ -18,7 +18,7 @@ class JsonExceptionHandler:
     def __init__(self, application: Any) -> None:
         self.application = application
 
-    def handle(self, exception: Exception) -> Any:
+    def handle(self, exception: BaseException) -> Any:
         """Fill the response of the request under way, and return it."""
         response = self.application.make("response")
         status = exception.get_status() if hasattr(exception, "get_status") else 500

@@ -9,8 +9,8 @@ from masonite.input import InputBag
 from app.encoding import strict_json
 from app.exceptions.HttpException import HttpException
 
-MAX_BODY = 1_048_576
-"""Bytes of a request's body, after which it is answered with 413."""
+from .body import read_body
+
 MAX_QUERY_FIELDS = 100
 
 
@@ -48,7 +48,7 @@ class Input(InputBag):
 
 
 def _json_object(environ: Mapping[str, Any]) -> dict[str, Any]:
-    body = _body(environ)
+    body = read_body(environ)
     if not body:
         return {}
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
@@ -60,19 +60,3 @@ def _json_object(environ: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, dict) or strict_json.has_infinity(value):
         raise HttpException(400)
     return value
-
-
-def _body(environ: Mapping[str, Any]) -> bytes:
-    stated = environ.get("CONTENT_LENGTH") or ""
-    if stated:
-        if not (stated.isascii() and stated.isdigit()):
-            raise HttpException(400)
-        if len(stated) > 10 or int(stated) > MAX_BODY:
-            raise HttpException(413)
-        return environ["wsgi.input"].read(int(stated))  # type: ignore[no-any-return]
-    if not environ.get("wsgi.input_terminated"):
-        return b""  # without a length, such a server gives no end to read to
-    body: bytes = environ["wsgi.input"].read(MAX_BODY + 1)
-    if len(body) > MAX_BODY:
-        raise HttpException(413)
-    return body

@@ -5,6 +5,8 @@ from typing import Any
 
 from masonite.request import Request as MasoniteRequest
 
+from app.exceptions.HttpException import HttpException
+
 from .Cookies import Cookies
 from .Headers import Headers, environ_key
 from .Input import Input
@@ -48,8 +50,14 @@ class Request(MasoniteRequest):
         return None
 
     def get_path(self) -> str:
-        """Return the path, without the query string."""
-        return self.environ.get("PATH_INFO") or "/"
+        """Return the path, without the query string; ``HttpException`` 400 where it is not UTF-8 (PEP 3333)."""
+        path: str = self.environ.get("PATH_INFO") or "/"
+        if path.isascii():
+            return path
+        try:
+            return path.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            raise HttpException(400) from None
 
     def get_request_method(self) -> str:
         """Return the method as it was sent: no field of the query or the body overrides it."""

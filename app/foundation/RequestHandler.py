@@ -15,7 +15,7 @@ from .Response import Response
 
 log = logging.getLogger("app")
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class NoAnswer(Exception):
@@ -41,7 +41,7 @@ class RequestHandler:
         application.bind("response", Response(application))
         try:
             self._answer(request)
-        except Exception as exception:
+        except (Exception, SystemExit) as exception:
             self._answer_error(exception)
         try:
             self._run_http_middleware(request, "after")
@@ -99,7 +99,7 @@ class RequestHandler:
         answers.harden(response)
         return response.get_status_code(), response.get_headers(), response.get_response_content()
 
-    def _answer_error(self, exception: Exception) -> None:
+    def _answer_error(self, exception: BaseException) -> None:
         """Put a fresh response in place of whatever had been begun, and fill it."""
         response = Response(self.application)
         self.application.bind("response", response)

@@ -2,7 +2,10 @@
 
 import os
 import re
+import time
+import traceback
 from pathlib import Path
+from typing import Any
 
 from dotenv import load_dotenv
 
@@ -27,3 +30,32 @@ def join_negative_numbers(arguments: list[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+RELOAD = 3
+"""The exit status with which a process asks its reloader to start it anew."""
+
+
+def load_application(root: Path) -> Any:
+    """Return ``wsgi.application``.
+
+    Where a file is broken that was saved under a development server, the error is told, and the next change is waited
+    for: the server would end otherwise.
+    """
+    try:
+        from wsgi import application
+    except Exception:
+        if os.environ.get("WERKZEUG_RUN_MAIN") != "true":
+            raise
+        traceback.print_exc()
+        before, reloader = _saved(root), os.getppid()
+        while _saved(root) == before and os.getppid() == reloader:
+            time.sleep(0.5)
+        raise SystemExit(RELOAD) from None
+    return application
+
+
+def _saved(root: Path) -> dict[Path, float]:
+    """When each of the application's files was last saved."""
+    patterns = ("*.py", "app/**/*.py", "config/**/*.py", "routes/**/*.py")
+    return {file: file.stat().st_mtime for pattern in patterns for file in root.glob(pattern)}

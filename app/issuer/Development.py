@@ -36,19 +36,25 @@ class Development:
 
     def announce(self, storage: str) -> None:
         """Write where the server is."""
-        write_private(self.folder(storage) / "server.json", json.dumps(asdict(self)))
+        write_private(self._file(storage, self.process), json.dumps(asdict(self)))
 
-    @classmethod
-    def withdraw(cls, storage: str) -> None:
+    def withdraw(self, storage: str) -> None:
         """Take that back."""
-        (cls.folder(storage) / "server.json").unlink(missing_ok=True)
+        self._file(storage, self.process).unlink(missing_ok=True)
 
     @classmethod
     def running(cls, storage: str) -> "Development":
-        """Return the server that is running; ``NotRunning`` where there is none."""
-        try:
-            found = cls(**json.loads((cls.folder(storage) / "server.json").read_text(encoding="utf-8")))
-            os.kill(found.process, 0)  # raises where there is no such process: it was killed, and could not withdraw
+        """Return the server that is running, the one started last of several; ``NotRunning`` where there is none."""
+        files = cls.folder(storage).glob("server-*.json")
+        for file in sorted(files, key=lambda found: found.stat().st_mtime, reverse=True):
+            try:
+                found = cls(**json.loads(file.read_text(encoding="utf-8")))
+                os.kill(found.process, 0)  # raises where there is no such process: it was killed, and left its file
+            except (OSError, ValueError, TypeError):
+                continue
             return found
-        except (OSError, ValueError, TypeError):
-            raise NotRunning("no development server is running: start one with `python craft serve`") from None
+        raise NotRunning("no development server is running: start one with `python craft serve`")
+
+    @classmethod
+    def _file(cls, storage: str, process: int) -> Path:
+        return cls.folder(storage) / f"server-{process}.json"

@@ -44,7 +44,7 @@ class RemoteKeySet:
         self.issuer, self._fetch, self._allowed, self._policy = issuer, fetch, allowed, policy
         self._waiting_room, self._clock, self._spread = waiting_room, clock, spread
         self._held: Held | None = None  # replaced whole, read without the lock
-        self._told_stale = False
+        self._told = ""
         self.on_change: Callable[[], None] = lambda: None
         self.restart()
 
@@ -198,9 +198,19 @@ class RemoteKeySet:
         now, held = self._clock(), self._held
         if not self._schedule.last_failed:
             log.warning("jwks_outage_begins issuer=%s why=%r", self.issuer, why)
-        if held is not None and not self._told_stale and now >= held.fresh_until:
-            seconds = max(0, int(held.usable_until - now))
-            log.warning("jwks_serving_stale issuer=%s seconds_left=%d", self.issuer, seconds)
-        self._told_stale = held is not None and now >= held.fresh_until
+        self._tell_age(held, now)
         fresh = held is not None and now < held.fresh_until
         self._schedule.failed(now, back_off=not (fetch.for_unknown and fresh))  # strangers' kids start no back-off
+
+    def _tell_age(self, held: Held | None, now: float) -> None:
+        """Tell once that held keys are past their freshness, and once that they serve no more."""
+        if held is None or now < held.fresh_until:
+            told = ""
+        elif now < held.usable_until:
+            told = "jwks_serving_stale"
+        else:
+            told = "jwks_keys_expired"
+        if told and told != self._told:
+            seconds = max(0, int(held.usable_until - now)) if held else 0
+            log.warning("%s issuer=%s seconds_left=%d", told, self.issuer, seconds)
+        self._told = told

@@ -1,10 +1,13 @@
 """Keeps a development server to the machine that it runs on."""
 
+import logging
 from typing import Any
 
 from masonite.middleware import Middleware
 
 from app.exceptions.HttpException import HttpException
+
+log = logging.getLogger("app")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _BY_A_PROXY = ("HTTP_FORWARDED", "HTTP_ZP_RID")
@@ -21,8 +24,10 @@ class LoopbackOnlyMiddleware(Middleware):
         environ = request.environ
         port = request.app.make("development.port")
         if environ.get("HTTP_HOST", "").lower() not in {f"{name}:{port}" for name in _LOOPBACK}:
+            log.warning("refused: development answers to Host 127.0.0.1:%s or localhost:%s alone", port, port)
             raise HttpException(400)
         if any(key in _BY_A_PROXY or key.startswith("HTTP_X_FORWARDED") for key in environ):
+            log.warning("refused: it came through a proxy; to serve a gateway, name its issuer in JWT_ISSUER")
             raise HttpException(400)
         return request
 

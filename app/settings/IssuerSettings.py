@@ -30,10 +30,15 @@ class IssuerSettings:
 
 def read_issuers(entries: Any, environment: str, problems: Problems) -> tuple[IssuerSettings, ...]:
     """Return the issuers that ``entries`` describe, and note in ``problems`` what cannot be meant."""
-    named = [entry for entry in entries or [] if entry.get("issuer")]
+    entries = entries or []
+    named = [entry for entry in entries if entry.get("issuer")]
     if not named:
         problems.add("JWT_ISSUER", None, "Write the iss of your gateway's tokens: https://<host>/__zuplo/issuer")
-    if len(named) < len(entries or []):
+        for entry in entries:  # the rest of it is told too
+            _audiences(entry.get("audience"), environment, problems)
+            _algorithms(entry.get("algorithms"), problems)
+            _required_claims(entry.get("required_claims"), problems)
+    elif len(named) < len(entries):
         problems.add("JWKS_URL", entries[-1].get("jwks_url"), "Write one for each issuer in JWT_ISSUER, or nothing.")
     urls = [entry.get("jwks_url") for entry in named]
     if any(urls) and not all(urls):

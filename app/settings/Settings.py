@@ -14,6 +14,7 @@ __all__ = ["BadSettings", "Settings", "read_settings"]
 ENVIRONMENTS = ("local", "testing", "production")
 
 _NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+_TAKEN_HEADERS = ("host", "connection", "content-length", "content-type", "cookie", "transfer-encoding", "zp-rid")
 _QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -118,6 +119,8 @@ def _header(config: Config, problems: Problems) -> str:
     held = str(config.get("jwt.header"))
     if not _NAME.fullmatch(held):
         problems.add("JWT_HEADER", held, "Write a header's name: letters, digits and single hyphens.")
+    if held.lower() in _TAKEN_HEADERS:
+        problems.add("JWT_HEADER", held, "Write another header: this one has a meaning of its own.")
     return held
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,10 +83,9 @@ def wait_until_listening(port: int, process: subprocess.Popen, log: Path, second
         if process.poll() is not None:
             raise AssertionError(f"the server ended: {log.read_text()}")
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health/live")
-            connection.getresponse().read()
-            connection.close()
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", "/health/live")
+                connection.getresponse().read()
             return
         except OSError:
             time.sleep(0.05)
