@@ -107,6 +107,27 @@ def test_a_body_that_does_not_arrive_in_time_is_a_bad_request(monkeypatch):
     assert (answer.status, answer.json) == (400, {"error": "Bad request"})
 
 
+def test_a_body_that_does_not_arrive_holds_up_no_other_request(monkeypatch):
+    monkeypatch.setattr("app.foundation.body.MAX_SECONDS", 5)
+    reading, release = threading.Event(), threading.Event()
+
+    class Stalled:
+        def read(self, size):
+            reading.set()
+            release.wait(10)
+            return b""
+
+    made, app = environ("POST", "/x", JSON, b"{}"), echo("input")
+    made["wsgi.input"] = Stalled()
+    stalled = threading.Thread(target=call, args=(app, made))
+    stalled.start()
+    assert reading.wait(5)
+    assert request(app, "POST", "/x", JSON, b'{"name": "n"}').json["name"] == "n"
+    assert stalled.is_alive()
+    release.set()
+    stalled.join()
+
+
 @pytest.mark.parametrize("error", [OSError, ValueError, TypeError])
 def test_a_body_that_the_server_cannot_read_is_a_bad_request(error, caplog):
     class Broken:

@@ -132,6 +132,8 @@ def test_it_starts_without_its_issuer_and_works_once_there_is_one(tmp_path):
 
 def test_term_ends_it_and_what_is_under_way_is_answered(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        while server.output().count("jwks_first_keys") < 2:
+            time.sleep(0.1)  # a process that is only starting would not hear it
         assert server.get("/protected", bearer(gateway.token()))[0] == 200
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)

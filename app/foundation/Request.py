@@ -1,6 +1,5 @@
 """A request that reads nothing of a client's before somebody asks."""
 
-from functools import cached_property
 from typing import Any
 
 from masonite.request import Request as MasoniteRequest
@@ -26,27 +25,37 @@ class Request(MasoniteRequest):
         self._ip = None
         self._user = None
         self._subdomains_activated = False
+        self._header_bag: Headers | None = None
+        self._cookie_jar: Cookies | None = None
+        self._input_bag: Input | None = None
 
-    @cached_property
+    # plain properties: until Python 3.12, functools.cached_property holds one lock for all requests while it computes
+
+    @property
     def header_bag(self) -> Headers:
-        headers = Headers()
-        headers.load(self.environ)
-        return headers
+        if self._header_bag is None:
+            self._header_bag = Headers()
+            self._header_bag.load(self.environ)
+        return self._header_bag
 
-    @cached_property
+    @property
     def cookie_jar(self) -> Cookies:
-        return Cookies().load(self.environ.get("HTTP_COOKIE", ""))
+        if self._cookie_jar is None:
+            self._cookie_jar = Cookies().load(self.environ.get("HTTP_COOKIE", ""))
+        return self._cookie_jar
 
-    @cached_property
+    @property
     def input_bag(self) -> Input:
-        return Input(self.environ)
+        if self._input_bag is None:
+            self._input_bag = Input(self.environ)
+        return self._input_bag
 
     def header(self, name: str, value: str | None = None) -> str | None:
         """Return the header ``name``, ``None`` where it was not sent; or set it to ``value`` for this request."""
         if value is None:
             return self.environ.get(environ_key(name))
         self.environ[environ_key(name)] = value
-        self.__dict__.pop("header_bag", None)
+        self._header_bag = None
         return None
 
     def get_path(self) -> str:
