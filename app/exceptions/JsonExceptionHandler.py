@@ -22,7 +22,7 @@ class JsonExceptionHandler:
         """Fill the response of the request under way, and return it."""
         response = self.application.make("response")
         status = exception.get_status() if hasattr(exception, "get_status") else 500
-        if not isinstance(status, int) or not 400 <= status < 500:
+        if not isinstance(status, int) or not (400 <= status < 500 or status == 503):
             log.error("the application broke", exc_info=exception)
             return answers.internal_error(response)
         return answers.error(response, status, getattr(exception, "headers", {}))

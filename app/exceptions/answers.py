@@ -18,6 +18,7 @@ ERRORS = {
     413: "Payload too large",
     415: "Unsupported media type",
     500: "Internal server error",
+    503: "Service unavailable",
 }
 """Status to phrase, for all that has nothing to do with a token. Any other 4xx is answered as 400."""
 

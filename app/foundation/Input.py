@@ -24,7 +24,7 @@ class Input(InputBag):
     body; 415 for one of another type.
     """
 
-    def __init__(self, environ: Mapping[str, Any]) -> None:
+    def __init__(self, environ: Mapping[str, Any], waiting_room: Any = None) -> None:
         super().__init__()
         self.environ = environ
         try:
@@ -32,7 +32,7 @@ class Input(InputBag):
         except ValueError:
             raise HttpException(400) from None
         self.query_string = {name: values[0] if len(values) == 1 else values for name, values in query.items()}
-        self.post_data = _json_object(environ)
+        self.post_data = _json_object(environ, waiting_room)
 
     def get(self, name: str, default: Any = None, clean: bool = True, quote: bool = True) -> Any:
         """Return the value of ``name``, or of the path ``a.b.c`` into nested objects, or ``default``."""
@@ -47,8 +47,8 @@ class Input(InputBag):
         return found
 
 
-def _json_object(environ: Mapping[str, Any]) -> dict[str, Any]:
-    body = read_body(environ)
+def _json_object(environ: Mapping[str, Any], waiting_room: Any) -> dict[str, Any]:
+    body = read_body(environ, waiting_room)
     if not body:
         return {}
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":

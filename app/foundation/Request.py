@@ -20,6 +20,7 @@ class Request(MasoniteRequest):
     def __init__(self, environ: dict[str, Any]) -> None:
         # not Masonite's own, which parses everything at once
         self.environ = environ
+        self.app: Any = None
         self.params: dict[str, Any] = {}
         self.route = None
         self._ip = None
@@ -47,7 +48,8 @@ class Request(MasoniteRequest):
     @property
     def input_bag(self) -> Input:
         if self._input_bag is None:
-            self._input_bag = Input(self.environ)
+            has_room = self.app is not None and self.app.has("waiting_room")
+            self._input_bag = Input(self.environ, self.app.make("waiting_room") if has_room else None)
         return self._input_bag
 
     def header(self, name: str, value: str | None = None) -> str | None:

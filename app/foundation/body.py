@@ -1,22 +1,23 @@
-"""The body of a request: whole, within a limit of size and of time, or refused."""
+"""The body of a request: whole and within a limit, or refused."""
 
-import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from app.exceptions.HttpException import HttpException
 
 MAX_BODY = 1_048_576
 """Bytes of a request's body, after which it is answered with 413."""
-MAX_SECONDS = 10.0
-"""Seconds for all of it to arrive, after which it is answered with 400."""
 
 
-def read_body(environ: Mapping[str, Any]) -> bytes:
+def read_body(environ: Mapping[str, Any], waiting_room: Any = None) -> bytes:
     """Return the whole body of a request (PEP 3333: ``wsgi.input``).
 
-    Raises ``HttpException``: 413 where it is larger than 1 MiB, and 400 where its length is no number, or where fewer
-    bytes arrive than it states, or not in time.
+    A server waits for a body for as long as its client takes, and holds a thread for it. Those who wait in
+    ``waiting_room`` never take all threads.
+
+    Raises ``HttpException``: 413 where the body is larger than 1 MiB; 400 where its length is no number, where fewer
+    bytes arrive than it states, and where the server cannot read it; 503 where there is no room to wait.
     """
     stated = environ.get("CONTENT_LENGTH") or ""
     if stated:
@@ -24,31 +25,23 @@ def read_body(environ: Mapping[str, Any]) -> bytes:
             raise HttpException(400)
         if len(stated) > 10 or int(stated) > MAX_BODY:
             raise HttpException(413)
-        body = _read(environ["wsgi.input"], int(stated))
+        body = _read(environ["wsgi.input"], int(stated), waiting_room)
         if len(body) != int(stated):
             raise HttpException(400)
         return body
     if not environ.get("wsgi.input_terminated"):
         return b""  # without a length, such a server gives no end to read to
-    body = _read(environ["wsgi.input"], MAX_BODY + 1)
+    body = _read(environ["wsgi.input"], MAX_BODY + 1, waiting_room)
     if len(body) > MAX_BODY:
         raise HttpException(413)
     return body
 
 
-def _read(stream: Any, size: int) -> bytes:
-    """Return up to ``size`` bytes of ``stream``, read in a thread of its own: servers' reads know no time limit."""
-    arrived: list[bytes] = []
-    reader = threading.Thread(target=_read_into, args=(arrived, stream, size), name="body", daemon=True)
-    reader.start()
-    reader.join(MAX_SECONDS)
-    if not arrived:
-        raise HttpException(400)
-    return arrived[0]
-
-
-def _read_into(arrived: list[bytes], stream: Any, size: int) -> None:
-    try:
-        arrived.append(stream.read(size))
-    except Exception:  # each server has errors of its own for a client that hangs up, or breaks its chunks
-        return
+def _read(stream: Any, size: int, waiting_room: Any) -> bytes:
+    with waiting_room.seat() if waiting_room else nullcontext(True) as seated:
+        if not seated:
+            raise HttpException(503, headers={"Retry-After": "1"})
+        try:
+            return stream.read(size)  # type: ignore[no-any-return]
+        except Exception:  # each server has errors of its own for a client that hangs up, or breaks its chunks
+            raise HttpException(400) from None

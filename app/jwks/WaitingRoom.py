@@ -1,4 +1,4 @@
-"""How many threads of a process may wait for keys at once."""
+"""How many threads of a process may wait at once."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class WaitingRoom:
-    """``seats`` for those who wait for a fetch, so that they never take all threads of a process."""
+    """``seats`` for those who wait for others, so that they never take all threads of a process."""
 
     def __init__(self, seats: int) -> None:
         self._seats = threading.BoundedSemaphore(seats)

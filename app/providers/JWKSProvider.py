@@ -8,7 +8,10 @@ from app.jwks.WaitingRoom import WaitingRoom
 
 
 class JWKSProvider(Provider):
-    """Binds ``jwks``: a ``RemoteKeySet`` for each issuer. In a server, the first fetch begins here."""
+    """Binds ``jwks``: a ``RemoteKeySet`` for each issuer. In a server, the first fetch begins here.
+
+    Binds ``waiting_room`` too: half of the threads, for whoever waits for a key, or for a request's body.
+    """
 
     def register(self) -> None:
         if not self.application.has("settings"):
@@ -25,6 +28,7 @@ class JWKSProvider(Provider):
             )
             for issuer in settings.issuers
         )
+        self.application.bind("waiting_room", room)
         self.application.bind("jwks", key_sets)
         if not self.application.is_running_in_console():
             key_sets.start()
