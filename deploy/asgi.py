@@ -24,4 +24,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     """Answer one request (ASGI 3), without the headers that are spelled with an underscore."""
     if scope["type"] == "http":
         scope = {**scope, "headers": [header for header in scope["headers"] if b"_" not in header[0]]}
-    await _bridge(scope, receive, send)
+
+    async def received() -> Any:
+        return await receive()  # granian's own is awaitable, and no coroutine, which is what the bridge asks for
+
+    await _bridge(scope, received, send)
