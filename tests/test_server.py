@@ -28,7 +28,16 @@ def server(gateway, tmp_path_factory):
     settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_ALGORITHMS": ",".join(ALGORITHMS)}
     settings["JWT_AUDIENCE"] = "https://api.test/*,orders-api"
     with production(free_port(), log, **settings) as running:
+        wait_for_keys(running)
         yield running
+
+
+def wait_for_keys(server):
+    """Until both processes hold keys: before, one of them tells those beyond its seats 503."""
+    end = time.monotonic() + 30
+    while server.output().count("jwks_first_keys") < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def bearer(token):
@@ -132,8 +141,7 @@ def test_it_starts_without_its_issuer_and_works_once_there_is_one(tmp_path):
 
 def test_term_ends_it_and_what_is_under_way_is_answered(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        while server.output().count("jwks_first_keys") < 2:
-            time.sleep(0.1)  # a process that is only starting would not hear it
+        wait_for_keys(server)  # a process that is only starting would not hear it
         assert server.get("/protected", bearer(gateway.token()))[0] == 200
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
@@ -148,6 +156,7 @@ def workers(server):
 
 def test_hup_replaces_the_processes_one_after_the_other(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
         before = workers(server)
         server.process.send_signal(signal.SIGHUP)
         end = time.monotonic() + 30
