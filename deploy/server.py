@@ -31,7 +31,7 @@ class ConfigFiles:
 
 
 def server(settings: Settings) -> Server:
-    """Return the server that ``settings`` ask for: granian, four times as fast as gunicorn where it was measured."""
+    """Return the server that ``settings`` ask for: granian, whose side of HTTP is compiled."""
     folds = "-" in settings.header  # WSGI would let a client stand in for such a header: see deploy/asgi.py
     return Server(
         "deploy.asgi:application" if folds else "wsgi:application",
