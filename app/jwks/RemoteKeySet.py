@@ -19,6 +19,8 @@ from .WaitingRoom import WaitingRoom
 
 log = logging.getLogger("app.jwks")
 
+RANDOM = random.SystemRandom()
+"""Not the process's generator: that one is for the application to seed, and to expect unchanged."""
 GRACE = 1.0
 """Seconds past its deadline after which a fetch counts as lost."""
 
@@ -39,7 +41,7 @@ class RemoteKeySet:
         policy: Policy,
         waiting_room: WaitingRoom,
         clock: Callable[[], float] = time.monotonic,
-        spread: Callable[[float, float], float] = random.uniform,
+        spread: Callable[[float, float], float] = RANDOM.uniform,
     ) -> None:
         self.issuer, self._fetch, self._allowed, self._policy = issuer, fetch, allowed, policy
         self._waiting_room, self._clock, self._spread = waiting_room, clock, spread
