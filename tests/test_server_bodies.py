@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,10 +27,9 @@ ROUTES.append(Route.post("/echo", EchoController.show).middleware("jwt"))
 """
 
 
-@pytest.fixture(scope="module", params=["Authorization", "X-Service-Token"])
-def echo(request, tmp_path_factory):
+@contextmanager
+def serving(folder, header, threads):
     """The server of a copy of the project that has one controller more, and the lines of a request to it."""
-    folder = tmp_path_factory.mktemp("echo")
     for name in ("app", "config", "routes", "deploy"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("wsgi.py", "Kernel.py"):
@@ -38,12 +38,25 @@ def echo(request, tmp_path_factory):
     with open(folder / "routes/web.py", "a") as routes:
         routes.write(ROUTE)
     issuer, port = Issuer(), free_port()
-    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "JWT_HEADER": request.param, "PORT": str(port)}
-    settings |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": "4"}
-    lines = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{request.param}: Bearer "
+    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "JWT_HEADER": header, "PORT": str(port)}
+    settings |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": threads}
+    lines = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{header}: Bearer "
     with Server([sys.executable, "-m", "deploy.server"], port, folder / "log", settings, folder) as server:
         yield server, f"{lines}{issuer.token()}\r\nConnection: close\r\n".encode()
     issuer.close()
+
+
+@pytest.fixture(scope="module", params=["Authorization", "X-Service-Token"])
+def echo(request, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("echo"), request.param, "4") as running:
+        yield running
+
+
+def test_a_single_thread_reads_bodies_too(tmp_path):
+    with serving(tmp_path, "Authorization", "1") as (server, lines):
+        answer = server.raw(lines + b'Content-Length: 7\r\n\r\n{"a":1}')
+
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"a": 1}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class Input(InputBag):
     UTF-8 (RFC 8259), at most 1 MiB.
 
     Raises ``HttpException``: 400 for a body that is not such an object, or more than 100 fields; 413 for a larger
-    body; 415 for one of another type.
+    body; 415 for one of another type; 503 where ``waiting_room`` has no seat to wait for one.
     """
 
     def __init__(self, environ: Mapping[str, Any], waiting_room: Any = None) -> None:

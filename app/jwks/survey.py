@@ -1,6 +1,6 @@
 """What an issuer publishes, and what of it is usable here: for people who ask why no token is let in."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.encoding.printable import printable
@@ -31,7 +31,7 @@ class Survey:
     url: str
     failure: str | None = None
     entries: tuple[Entry, ...] = ()
-    advice: tuple[str, ...] = field(default=())
+    advice: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:

@@ -17,7 +17,7 @@ class JWKSProvider(Provider):
         if not self.application.has("settings"):
             return
         settings = self.application.make("settings")
-        room = WaitingRoom(settings.threads // 2)
+        room = WaitingRoom(max(1, settings.threads // 2))  # a single thread has to wait itself
         key_sets = KeySets(
             RemoteKeySet(
                 issuer.name,
