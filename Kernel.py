@@ -6,6 +6,7 @@ from typing import ClassVar
 from masonite.routes import Route
 
 from app.foundation.Configuration import Configuration
+from app.foundation.LineFormatter import LineFormatter
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
 
 
@@ -24,11 +25,16 @@ class Kernel:
         self.application = app
 
     def register(self):
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        self.register_log()
         self.register_configuration()
         self.register_middleware()
         self.register_routes()
         self.register_commands()
+
+    def register_log(self):
+        handler = logging.StreamHandler()
+        handler.setFormatter(LineFormatter())
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     def register_configuration(self):
         self.application.bind("config.location", "config")

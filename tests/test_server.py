@@ -51,7 +51,7 @@ def test_the_main_job(server, gateway):
         assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
     assert server.get("/protected")[0] == 401
     assert server.get("/nope")[0] == 404
-    assert server.get("/health/ready")[2] == b'{"status": "ok"}'
+    assert json.loads(server.get("/health/ready")[2]) == {"status": "ok"}
 
 
 def test_the_claims_are_the_callers_own_under_many_threads(server, gateway):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_FLOAT = frozenset({str, int, bool, type(None)})
+_WHITE_SPACE = " \t\r\n"
 MAX_DEPTH = 100
 """Levels of nesting: what is deeper might be read, and not written again."""
 
@@ -33,16 +35,19 @@ def loads(data: bytes, build_object: Callable[[list[tuple[str, Any]]], Any] = re
 
     Raises ``ValueError`` for bytes that are not UTF-8, a byte order mark, a name that occurs twice, ``NaN`` and
     ``Infinity``, lone surrogates, integers of more digits than Python converts, and more than 100 levels of nesting.
-    A number too large for a float, such as ``1e999``, is read as infinity: see ``has_infinity``.
+    A number too large for a float, such as ``1e999``, is read as infinity: see ``has_nonfinite``.
     """
     text = data.decode("utf-8")
     decoder = _decoder
     if build_object is not refuse_duplicates:
         decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=build_object)
     try:
-        value = decoder.decode(text)
+        text = text.strip(_WHITE_SPACE)
+        value, end = decoder.raw_decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if end != len(text):
+        raise ValueError("something follows the value")
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise ValueError("nested too deeply")
     if _SURROGATE_ESCAPE.search(data):
@@ -62,15 +67,11 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
 
 
-def has_infinity(value: Any) -> bool:
-    """Whether a number in ``value``, however deep, is too large for a float and was read as infinity."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, float) and math.isinf(item):
-            return True
-        pending.extend(_items(item))
-    return False
+def has_nonfinite(value: Any) -> bool:
+    """Whether a number in ``value``, however deep, is none that JSON has: ``NaN``, or one too large for a float."""
+    if type(value) is float:
+        return not math.isfinite(value)
+    return any([has_nonfinite(item) for item in _items(value) if type(item) not in _NO_FLOAT])

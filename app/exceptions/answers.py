@@ -5,7 +5,10 @@ Nothing of a token, of a claim or of a library's message is in any of them (RFC 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from app.jwt.reasons import Reason
 
@@ -63,6 +66,11 @@ REFUSALS = {
 }
 """Every reason there is, and its answer."""
 
+_BODIES = {
+    reason: orjson.dumps({"error": answer.error} | ({"details": answer.details} if answer.details else {}))
+    for reason, answer in REFUSALS.items()
+}
+
 
 def error(response: Any, status: int, headers: Mapping[str, str] | None = None) -> Any:
     """Fill ``response`` with the answer for ``status``, and return it."""
@@ -85,20 +93,23 @@ def refusal(
     for, and ``retry_after`` is in seconds, for keys that are unavailable.
     """
     answer = REFUSALS[reason]
-    body = {"error": answer.error}
-    if answer.details:
-        body["details"] = answer.details
     if reason is Reason.KEYS_UNAVAILABLE:
         response.header("Retry-After", str(retry_after))
     else:
-        challenge = f'{scheme} realm="{realm}"'
-        if answer.code:
-            challenge += f', error="{answer.code}", error_description="{answer.details or answer.error}"'
-        if reason is Reason.INSUFFICIENT_SCOPE:
-            challenge += f', scope="{" ".join(scopes)}"'
-        response.header("WWW-Authenticate", challenge)
-    response.json(body, status=answer.status)
+        response.header("WWW-Authenticate", _challenge(reason, scheme, realm, scopes))
+    response.json_text(_BODIES[reason], answer.status)
     return response
+
+
+@lru_cache(maxsize=1024)
+def _challenge(reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...]) -> str:
+    answer = REFUSALS[reason]
+    challenge = f'{scheme} realm="{realm}"'
+    if answer.code:
+        challenge += f', error="{answer.code}", error_description="{answer.details or answer.error}"'
+    if reason is Reason.INSUFFICIENT_SCOPE:
+        challenge += f', scope="{" ".join(scopes)}"'
+    return challenge
 
 
 def harden(response: Any) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from contextvars import ContextVar
 from functools import lru_cache
 from inspect import Parameter, isclass, ismethod, signature
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from masonite.exceptions import StrictContainerException
+from masonite.exceptions import ContainerError, StrictContainerException
 from masonite.foundation.Application import Application as MasoniteApplication
 
 REQUEST_BINDINGS = frozenset({"environ", "request", "response"})
 """Keys that are never looked up outside the request that bound them."""
+_INJECTED_MOST = ("request", "response")
 
 _own: ContextVar[dict[Any, Any] | None] = ContextVar("bindings_of_this_request", default=None)
 
@@ -71,9 +72,32 @@ class Bindings(MutableMapping[Any, Any]):
         return sum(1 for _ in self)
 
 
+_ARGUMENT: Final = None
+"""In a plan, the place of the next argument that is passed."""
+_PASSED = (str, int, dict, list, tuple)
+"""Annotations of parameters that are never looked up, as in Masonite."""
+
+
 @lru_cache(maxsize=1024)
 def _parameters(function: Any, bound: bool) -> list[tuple[str, Parameter]]:
     return list(signature(function).parameters.items())[1 if bound else 0 :]
+
+
+@lru_cache(maxsize=1024)
+def _plan(function: Any, bound: bool) -> tuple[Parameter | None, ...] | None:
+    """Return what ``function`` is called with: for each place, the parameter to look up, or ``_ARGUMENT``.
+
+    ``None`` where a parameter has a default, is named ``self``, takes any number, or has an annotation that is no
+    class: such ones are left to Masonite.
+    """
+    plan: list[Parameter | None] = []
+    for name, parameter in _parameters(function, bound):
+        plain = parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and parameter.default is Parameter.empty
+        if not plain or "self" in name or not isclass(parameter.annotation):
+            return None
+        passed = parameter.annotation is Parameter.empty or parameter.annotation in _PASSED
+        plan.append(_ARGUMENT if passed else parameter)
+    return tuple(plan)
 
 
 class Application(MasoniteApplication):
@@ -94,6 +118,43 @@ class Application(MasoniteApplication):
             return self.response_handler(environ, start_response)  # type: ignore[no-any-return]
         finally:
             _own.reset(token)
+
+    def make(self, name: Any, *arguments: Any) -> Any:
+        """Return what is bound under ``name``; a class, made anew (Masonite's contract)."""
+        try:
+            found = self.objects[name]
+        except KeyError:
+            return super().make(name, *arguments)
+        if isclass(found) or self._hooks["make"]:
+            return super().make(name, *arguments)
+        return found
+
+    def resolve(self, obj: Any, *arguments: Any) -> Any:
+        """Call ``obj`` with what its parameters' annotations name, and ``arguments`` in the places of the others.
+
+        As in Masonite, which reads every signature anew for each call: that alone costs more than a signature's check.
+        """
+        plan = None
+        if ismethod(obj):
+            plan = _plan(obj.__func__, True)
+        elif isclass(obj):
+            plan = _plan(cast(Any, obj), False)
+        if plan is None or plan.count(_ARGUMENT) != len(arguments):
+            return super().resolve(obj, *arguments)
+        passed = iter(arguments)
+        return obj(*[next(passed) if step is _ARGUMENT else self._injected(step, arguments) for step in plan])
+
+    def _injected(self, parameter: Parameter, arguments: tuple[Any, ...]) -> Any:
+        own = _own.get()
+        if own and not self.swaps and not self._hooks["resolve"]:
+            for key in _INJECTED_MOST:
+                if key in own and isinstance(own[key], parameter.annotation):
+                    return own[key]
+        try:
+            found = self._find_annotated_parameter(parameter)
+        except ContainerError:
+            found = parameter.annotation
+        return self.resolve(found, *arguments) if isclass(found) else found
 
     def get_parameters(self, obj: Any) -> Any:
         """Return the parameters of ``obj`` as ``(name, Parameter)`` pairs: looked up once, for they never change."""

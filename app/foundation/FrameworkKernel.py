@@ -20,13 +20,14 @@ class FrameworkKernel(CoreKernel):
         """Leave the environment as it is (Masonite's own lets ``.env`` override it)."""
 
     def register_framework(self) -> None:
-        self.application.set_response_handler(RequestHandler(self.application))
         self.application.use_storage_path(os.path.join(self.application.base_path, "storage"))
 
     def register_capsules(self) -> None:
         middlewares = Middlewares()
+        router = Router(middlewares)
         self.application.bind("middleware", middlewares)
-        self.application.bind("router", Router(middlewares))
+        self.application.bind("router", router)
+        self.application.set_response_handler(RequestHandler(self.application, router, middlewares))
         self.application.bind("loader", Loader())
         if self.application.is_running_in_console() or self.application.is_running_tests():
             self.register_console()

@@ -57,6 +57,6 @@ def _json_object(environ: Mapping[str, Any], waiting_room: Any) -> dict[str, Any
         value = strict_json.loads(body)
     except ValueError:
         raise HttpException(400) from None
-    if not isinstance(value, dict) or strict_json.has_infinity(value):
+    if not isinstance(value, dict) or strict_json.has_nonfinite(value):
         raise HttpException(400)
     return value

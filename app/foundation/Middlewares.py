@@ -14,17 +14,35 @@ class Middlewares(MiddlewareCapsule):
     client sent, and one with a colon is an error of every request.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, tuple[list[type], tuple[str, ...]]] = {}
+
+    def add(self, middleware: Any) -> "Middlewares":
+        self._known = {}
+        super().add(middleware)
+        return self
+
+    def remove(self, middleware: Any) -> "Middlewares":
+        self._known = {}
+        super().remove(middleware)
+        return self
+
     def classes_for(self, specification: str) -> tuple[list[type], tuple[str, ...]]:
         """Return the classes behind ``specification`` and the arguments for them.
 
         Raises ``RouteMiddlewareNotFound`` for a key that the Kernel does not register, or registers nothing under.
         """
+        known = self._known.get(specification)
+        if known is not None:
+            return known
         key, _, arguments = specification.partition(":")
         found = self.route_middleware.get(key)
         classes = found if isinstance(found, list) else [found]
         if not classes or None in classes:
             raise RouteMiddlewareNotFound(f"no middleware is registered in the Kernel under the key '{key}'")
-        return classes, tuple(arguments.split(",")) if arguments else ()
+        self._known[specification] = classes, tuple(arguments.split(",")) if arguments else ()
+        return self._known[specification]
 
     def run_route_middleware(
         self, middlewares: list[str], request: Any, response: Any, callback: str = "before"

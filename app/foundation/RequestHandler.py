@@ -9,9 +9,11 @@ from typing import Any
 from app.exceptions import answers
 from app.exceptions.HttpException import HttpException
 
+from .Middlewares import Middlewares
 from .Provider import Provider
 from .Request import Request
 from .Response import Response
+from .Router import Router
 
 log = logging.getLogger("app")
 
@@ -29,88 +31,93 @@ class RequestHandler:
     raised, and whatever is forgotten, the client gets an answer.
     """
 
-    def __init__(self, application: Any) -> None:
-        self.application = application
+    def __init__(self, application: Any, router: Router, middlewares: Middlewares) -> None:
+        self.application, self._router, self._middlewares = application, router, middlewares
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         application = self.application
-        request = Request(environ)
+        request, response = Request(environ), Response(application)
         request.app = application
-        application.bind("environ", environ)
-        application.bind("request", request)
-        application.bind("response", Response(application))
+        bindings = application.objects  # not bind(): its hooks and its checks are for what lives longer
+        bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
-            self._answer(request)
+            self._answer(request, response)
         except (Exception, SystemExit) as exception:
             self._answer_error(exception)
         try:
-            self._run_http_middleware(request, "after")
-            status, headers, body = self._parts()
+            response = application.make("response")
+            if self._middlewares.http_middleware:
+                self._middlewares.run_http_middleware(request, response, "after")
+                response = application.make("response")
+            status, headers, body = self._parts(response)
         except Exception as exception:
-            self._answer_error(exception)
-            status, headers, body = self._parts()
+            status, headers, body = self._parts(self._answer_error(exception))
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request, response: Response) -> None:
         path = request.get_path()
         if _CONTROL.search(path):
             raise HttpException(400)
         for provider in self._booting:
             self.application.resolve(provider.boot)
-        if self._run_http_middleware(request, "before"):
-            self._dispatch(request, self.application.make("response"), path)
-
-    def _run_http_middleware(self, request: Request, callback: str) -> bool:
-        make = self.application.make
-        return make("middleware").run_http_middleware(request, make("response"), callback)  # type: ignore[no-any-return]
+        middlewares = self._middlewares
+        if not middlewares.http_middleware or middlewares.run_http_middleware(request, response, "before"):
+            self._dispatch(request, response, path)
 
     def _dispatch(self, request: Request, response: Response, path: str) -> None:
         method = request.get_request_method()
         try:
-            route, parameters = self.application.make("router").match(path, "GET" if method == "HEAD" else method)
+            route, parameters = self._router.match(path, "GET" if method == "HEAD" else method)
         except HttpException as refused:
             if refused.status != 405 or method != "OPTIONS":
                 raise
             response.with_headers(refused.headers).status(204)
             return
-        request.route = route
-        request.load_params(parameters)
+        request.route, request.params = route, parameters
         names = route.get_middlewares()
-        middlewares = self.application.make("middleware")
-        if not middlewares.run_route_middleware(names, request, response, "before"):
+        if not names:
+            self._act(route, parameters, response)
+            return
+        run = self._middlewares.run_route_middleware
+        if not run(names, request, response, "before"):
             return
         try:
-            self._act(route, list(parameters.values()), response)
+            self._act(route, parameters, response)
         finally:
-            middlewares.run_route_middleware(names, request, response, "after")
+            run(names, request, response, "after")
 
-    def _act(self, route: Any, values: list[Any], response: Response) -> None:
+    def _act(self, route: Any, parameters: dict[str, Any], response: Response) -> None:
         resolve = self.application.resolve
         controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
-        answered = resolve(getattr(controller, route.controller_method), *values)
+        answered = resolve(getattr(controller, route.controller_method), *parameters.values())
         if answered is not response:
             response.view(answered)
 
-    def _parts(self) -> tuple[str, list[tuple[str, str]], bytes]:
-        response = self.application.make("response")
-        if response.get_status_code() is None:
+    def _parts(self, response: Response) -> tuple[str, list[tuple[str, str]], bytes]:
+        status = response.get_status_code()
+        if status is None:
             raise NoAnswer("a middleware stopped the request without an answer")
         answers.harden(response)
-        return response.get_status_code(), response.get_headers(), response.get_response_content()
+        return status, response.get_headers(), response.get_response_content()
 
-    def _answer_error(self, exception: BaseException) -> None:
-        """Put a fresh response in place of whatever had been begun, and fill it."""
-        response = Response(self.application)
-        self.application.bind("response", response)
+    def _answer_error(self, exception: BaseException) -> Response:
+        """Put a fresh response in place of whatever had been begun, and return it filled."""
+        response = self._fresh_response()
         try:
             self.application.make("exception_handler").handle(exception)
-            self._parts()
+            response = self.application.make("response")
+            self._parts(response)
         except Exception as failed:
             log.critical("the exception handler failed", exc_info=failed)
-            response = Response(self.application)
-            self.application.bind("response", response)
+            response = self._fresh_response()
             answers.internal_error(response)
+        return response
+
+    def _fresh_response(self) -> Response:
+        response = Response(self.application)
+        self.application.objects["response"] = response
+        return response
 
     @cached_property
     def _booting(self) -> list[Any]:

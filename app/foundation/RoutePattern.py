@@ -38,6 +38,7 @@ class RoutePattern:
         self.parts = [self._part(part) for part in route.url.split("/")[1:]]
         if any(part.pattern == "?" for part in self.parts):
             raise RouteError(f"{route.url}: a parameter that may be missing stands at the end, and alone in its part")
+        self._named = [part for part in self.parts if part.literal is None]
 
     def _part(self, text: str) -> _Part:
         if text[:1] not in ("@", "?"):
@@ -55,7 +56,9 @@ class RoutePattern:
 
     def parameters(self, values: list[str]) -> dict[str, Any]:
         """Return the parameters by name, cast where the route says so with ``casts()``."""
-        names = [part for part in self.parts if part.literal is None]
+        names = self._named
+        if not names:
+            return {}
         found: dict[str, Any] = {part.name: value for part, value in zip(names, values, strict=False)}
         if self.route._should_cast:
             for part in names[: len(values)]:
@@ -84,6 +87,8 @@ class RouteTree:
         self._compiled: dict[str, re.Pattern[str]] = {}
         for order, route in enumerate(routes):
             self._add(RoutePattern(order, route))
+        # most requests are for a path that some route spells out: those walks are made now
+        self._walked = {route.url: self._find(route.url) for route in routes if "@" not in route.url}
 
     def _add(self, pattern: RoutePattern) -> None:
         node = self._root
@@ -103,6 +108,9 @@ class RouteTree:
 
     def find(self, path: str) -> list[tuple[RoutePattern, list[str]]]:
         """Return the patterns that take the whole of ``path``, each with its values, in the order of registration."""
+        return self._walked.get(path) or self._find(path)
+
+    def _find(self, path: str) -> list[tuple[RoutePattern, list[str]]]:
         if not path.startswith("/"):
             return []
         found = list(self._walk(self._root, path.split("/")[1:], 0, []))
