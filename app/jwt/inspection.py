@@ -96,7 +96,7 @@ def _audiences(audiences: Audiences) -> str:
 
 
 def _algorithms(candidate: Candidate) -> str:
-    return ", ".join(sorted({name for issuer in candidate.issuers.values() for name in issuer.algorithms}))
+    return ", ".join(sorted(candidate.algorithms))
 
 
 DESCRIPTIONS: dict[Callable[[Candidate], None], _Description] = {

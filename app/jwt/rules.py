@@ -20,6 +20,10 @@ MAX_DATE = 2**53
 """Beyond it a date is not told apart from its neighbour (RFC 7493, section 2.2)."""
 
 
+_DATES = ("exp", "nbf", "iat")
+_STRINGS = ("sub", "jti")
+
+
 class Verifier(Protocol):
     """A public key with its algorithm."""
 
@@ -49,7 +53,10 @@ class Issuer:
 
 
 class Candidate:
-    """A token on its way through the rules, and what is known of it so far. ``now`` is in seconds since the epoch."""
+    """A token on its way through the rules, and what is known of it so far.
+
+    ``algorithms`` are those that some of the ``issuers`` may use; ``now`` is in seconds since the epoch.
+    """
 
     token: Token
     algorithm: str
@@ -58,9 +65,10 @@ class Candidate:
     generation: int | None = None
     verifier: Verifier
 
-    def __init__(self, text: str, issuers: Mapping[str, Issuer], now: float) -> None:
+    def __init__(self, text: str, issuers: Mapping[str, Issuer], algorithms: frozenset[str], now: float) -> None:
         self.text = text
         self.issuers = issuers
+        self.algorithms = algorithms
         self.now = now
 
     @property
@@ -79,7 +87,7 @@ def form(candidate: Candidate) -> None:
 def algorithm(candidate: Candidate) -> None:
     """``alg`` is a string, and one that some issuer may use (RFC 7515, section 4.1.1; RFC 8725, section 3.1)."""
     name = candidate.token.header.get("alg")
-    if not isinstance(name, str) or not any(name in issuer.algorithms for issuer in candidate.issuers.values()):
+    if not isinstance(name, str) or name not in candidate.algorithms:
         raise Refused(Reason.ALGORITHM_NOT_ALLOWED)
     candidate.algorithm = name
 
@@ -134,7 +142,7 @@ def dates(candidate: Candidate) -> None:
     claims, leeway, now = candidate.token.claims, candidate.believed.leeway, candidate.now
     if "exp" not in claims:
         raise Refused(Reason.MISSING_CLAIM)
-    for name in ("exp", "nbf", "iat"):
+    for name in _DATES:
         if name in claims and not _is_date(claims[name]):
             raise Refused(Reason.INVALID_CLAIM)
     if now >= claims["exp"] + leeway:
@@ -154,8 +162,9 @@ def audience(candidate: Candidate) -> None:
         raise Refused(Reason.MISSING_CLAIM)
     named = claims["aud"]
     listed = named if isinstance(named, list) else [named]
-    if not all(isinstance(one, str) for one in listed):
-        raise Refused(Reason.INVALID_CLAIM)
+    for one in listed:
+        if not isinstance(one, str):
+            raise Refused(Reason.INVALID_CLAIM)
     if not audiences.accept(listed):
         raise Refused(Reason.WRONG_AUDIENCE)
 
@@ -163,9 +172,10 @@ def audience(candidate: Candidate) -> None:
 def other_claims(candidate: Candidate) -> None:
     """``sub`` and ``jti`` are strings, and every number is one that JSON can hand on (RFC 7519, 4.1.2 and 4.1.7)."""
     claims = candidate.token.claims
-    if any(name in claims and not isinstance(claims[name], str) for name in ("sub", "jti")):
-        raise Refused(Reason.INVALID_CLAIM)
-    if strict_json.has_infinity(claims):
+    for name in _STRINGS:
+        if name in claims and not isinstance(claims[name], str):
+            raise Refused(Reason.INVALID_CLAIM)
+    if strict_json.has_nonfinite(claims):
         raise Refused(Reason.INVALID_CLAIM)
 
 

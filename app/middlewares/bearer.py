@@ -26,15 +26,13 @@ def token_from(value: str | None, scheme: str) -> str:
         field = field[len(scheme) + 1 :]
     if not field:
         raise Refused(Reason.NO_TOKEN)
-    words = [word for word in re.split("[ \t]", field) if word]
-    if len(words) > 1:
-        raise Refused(Reason.SEVERAL_TOKENS)
-    if words != [field]:
-        raise Refused(Reason.MALFORMED)
+    if " " in field or "\t" in field:
+        words = [word for word in re.split("[ \t]", field) if word]
+        raise Refused(Reason.SEVERAL_TOKENS if len(words) > 1 else Reason.MALFORMED)
     return field
 
 
 def _has_scheme(field: str, scheme: str) -> bool:
     """Whether ``field`` is of ``scheme``, in any case, with or without a token behind it."""
-    word, _, _ = field.partition(" ")
-    return word.lower() == scheme.lower()
+    length = len(scheme)
+    return field[:length].lower() == scheme.lower() and field[length : length + 1] in ("", " ")
