@@ -6,6 +6,7 @@ way are answered; HUP replaces its processes one after the other.
 
 import importlib
 import os
+import resource
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,10 @@ MAX_HEADERS = 32_768
 """Bytes of a request's line and headers together, after which the server itself answers 431."""
 HEADER_SECONDS = 10
 """Seconds that a client may take to send them."""
+CONNECTIONS = 8192
+"""That a process holds at once, idle ones included; more wait. An idle one is closed after ``HEADER_SECONDS``."""
+SPARE_FILES = 64
+"""File descriptors that are left to everything else."""
 STOP_SECONDS = 9
 """Seconds for the requests under way, once the server is told to end."""
 
@@ -54,6 +59,16 @@ def _has_core_for_each(processes: int) -> bool:
     return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == processes
 
 
+def _connections() -> int:
+    """Return how many connections a process can hold, after asking for as many files as that takes."""
+    wanted = CONNECTIONS + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else min(CONNECTIONS, soft - SPARE_FILES)
+
+
 def server(settings: Settings) -> Server:
     """Return the server that ``settings`` ask for: granian, whose side of HTTP is compiled."""
     folds = "-" in settings.header  # WSGI would let a client stand in for such a header: see deploy/asgi.py
@@ -65,6 +80,7 @@ def server(settings: Settings) -> Server:
         interface=Interfaces.ASGINL if folds else Interfaces.WSGI,
         workers=settings.processes,
         blocking_threads=None if folds else settings.threads,
+        backpressure=_connections(),
         http=HTTPModes.http1,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MAX_HEADERS),

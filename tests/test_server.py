@@ -1,10 +1,15 @@
 """The production server, and another one: as they are deployed."""
 
+import http.client
 import json
+import os
+import resource
 import signal
+import socket
 import sys
 import threading
 import time
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -166,6 +171,38 @@ def test_hup_replaces_the_processes_one_after_the_other(gateway, tmp_path):
         after = workers(server)
 
     assert len(before) == len(after) == 2 and not before & after
+
+
+def cores(server):
+    return sorted(sorted(os.sched_getaffinity(int(worker))) for worker in workers(server))
+
+
+def test_with_a_core_for_each_process_each_keeps_to_its_own(gateway, tmp_path):
+    every = sorted(os.sched_getaffinity(0))
+    settings = SETTINGS | {"JWT_ISSUER": gateway.name}
+    for processes, expected in (
+        (len(every), [[core] for core in every]),
+        (len(every) + 1, [every] * (len(every) + 1)),
+    ):
+        settings["WEB_CONCURRENCY"] = str(processes)
+        with production(free_port(), tmp_path / "log", **settings) as server:
+            end = time.monotonic() + 30
+            while cores(server) != expected:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
+
+def test_a_thousand_idle_connections_hold_up_nobody(gateway, tmp_path):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    settings = SETTINGS | {"JWT_ISSUER": gateway.name}
+    with production(free_port(), tmp_path / "log", **settings) as server, ExitStack() as idle:
+        wait_for_keys(server)
+        for _ in range(1200):
+            idle.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+            connection.request("GET", "/protected", headers=bearer(gateway.token()))
+            assert connection.getresponse().status == 200
 
 
 def test_nothing_of_a_token_reaches_the_log(server, gateway):
