@@ -1,0 +1,28 @@
+// Fastify with jose: node fastify.mjs PORT PROCESSES
+import cluster from 'node:cluster';
+import Fastify from 'fastify';
+import { createRemoteJWKSet, jwtVerify } from 'jose';
+
+const [port, processes] = process.argv.slice(2).map(Number);
+const { ISSUER, AUDIENCE } = process.env;
+
+if (cluster.isPrimary) {
+  for (let n = 0; n < processes; n++) cluster.fork();
+} else {
+  const keys = createRemoteJWKSet(new URL(`${ISSUER}/.well-known/jwks.json`), { cacheMaxAge: 600000 });
+  const rules = { issuer: ISSUER, audience: AUDIENCE, algorithms: ['RS256', 'ES256', 'EdDSA'] };
+  const refuse = (reply, error, challenge) => reply.code(401).header('www-authenticate', challenge).send({ error });
+  const guard = async (request, reply) => {
+    const [scheme, token] = (request.headers.authorization || '').split(' ');
+    if (scheme !== 'Bearer') return refuse(reply, 'No token provided', 'Bearer');
+    try {
+      request.user = (await jwtVerify(token, keys, rules)).payload;
+    } catch (error) {
+      if (!error.code?.startsWith?.('ERR_J')) throw error;
+      return refuse(reply, 'Invalid token', 'Bearer error="invalid_token"');
+    }
+  };
+  const app = Fastify();
+  app.get('/protected', { preHandler: guard }, async (request) => ({ message: 'Access granted', user: request.user }));
+  await app.listen({ port, host: '127.0.0.1' });
+}
