@@ -12,8 +12,9 @@ from masonite.routes import Route
 
 from app.foundation.Application import Application
 from app.foundation.Provider import Provider
+from app.foundation.Response import Response
 from app.jwks.WaitingRoom import WaitingRoom
-from tests.support.applications import EchoController, Probe, application
+from tests.support.applications import EchoController, Probe, Silent, application
 from tests.support.wsgi_client import call, environ, request
 
 JSON = {"Content-Type": "application/json"}
@@ -314,7 +315,43 @@ def test_a_status_of_an_exception_is_answered_with_its_own_phrase_alone():
     assert (answer.status, answer.json) == (403, {"error": "Forbidden"})
 
 
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"big": 2**80, "deep": [[{"a": None}], "é", "\U0001f511"], 'quoted"': '"\\', "half": 0.5, "tiny": 1e-9},
+        [],
+        {1: "a number as a name"},
+    ],
+)
+def test_json_says_what_was_given(value):
+    response = Response(None)
+
+    assert json.loads(response.json(value)) == json.loads(json.dumps(value))
+    assert response.header("Content-Length") == str(len(response.get_response_content()))
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), {"a": [float("inf")]}, {"a": (1, {"b": float("-inf")})}, {"big": 2**80, "n": float("nan")}]
+)
+def test_what_json_has_no_number_for_is_an_error_wherever_it_stands(value):
+    with pytest.raises(ValueError):
+        Response(None).json(value)
+
+
 # -- middleware -------------------------------------------------------------------------------------------------------
+
+
+def test_a_middleware_that_is_registered_again_is_the_one_that_runs():
+    made = application(Route.get("/x", EchoController.plain).middleware("probe"))
+    assert request(made, "GET", "/x").status == 200
+
+    made.make("middleware").add({"probe": [Silent]})
+    assert request(made, "GET", "/x").status == 500
+    made.make("middleware").remove("probe")
+    assert request(made, "GET", "/x").status == 500
 
 
 def test_arguments_of_a_middleware_hold_colons_and_at_signs_as_they_stand():

@@ -34,6 +34,25 @@ def test_a_key_verifies_what_its_private_half_signed(algorithm):
     assert not verifier.verify(b"data", b"")
 
 
+SMALL_ORDER = [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f", b"\xed" + b"\xff" * 30 + b"\x7f"]
+
+
+@pytest.mark.parametrize("point", [*SMALL_ORDER, b"\x02" + bytes(31)], ids=[*"0123", "none"])
+def test_an_ed25519_key_that_verifies_what_nobody_signed_is_unusable(point):
+    assert why(Key("EdDSA").jwk(x=b64(point))) == "its numbers are no key"
+
+
+def test_a_signature_with_a_value_beyond_the_order_is_another_spelling_and_not_valid():
+    key = Key("EdDSA", "k")
+    verifier = parse(key.jwk()).find("k", "EdDSA")
+    signature = key.sign(b"data")
+    order = 2**252 + 27742317777372353535851937790883648493
+    again = int.from_bytes(signature[32:], "little") + order
+
+    assert verifier.verify(b"data", signature)
+    assert not verifier.verify(b"data", signature[:32] + again.to_bytes(32, "little"))
+
+
 def test_rfc_8037_appendix_a_4():
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     signed = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"
