@@ -5,6 +5,9 @@ from masonite.environment import env
 # The name that stands in challenges, as the realm, unless JWT_REALM says otherwise.
 NAME = env("APP_NAME", "", cast=False) or "Zuplo origin"
 
+# The version of the API, in its description.
+VERSION = "1.0.0"
+
 # local, testing or production. Where nothing is said it is production, so that nobody runs development by oversight;
 # `python craft` makes it local where neither APP_ENV nor JWT_ISSUER is set.
 ENV = env("APP_ENV", "", cast=False) or "production"

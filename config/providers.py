@@ -3,6 +3,7 @@
 from app.providers.ExceptionProvider import ExceptionProvider
 from app.providers.JWKSProvider import JWKSProvider
 from app.providers.JWTProvider import JWTProvider
+from app.providers.OpenApiProvider import OpenApiProvider
 from app.providers.SettingsProvider import SettingsProvider
 
 PROVIDERS = [
@@ -10,4 +11,5 @@ PROVIDERS = [
     SettingsProvider,
     JWKSProvider,
     JWTProvider,
+    OpenApiProvider,
 ]

@@ -5,10 +5,11 @@ import os
 import pytest
 
 import app.foundation  # noqa: F401  # before any module of a test: it imports Masonite in the order that works
+from tests.support.gateway import GATEWAY
 from tests.support.issuer import Issuer
 from tests.support.servers import clean_environment
 
-_issuer = Issuer()
+_issuer = GATEWAY
 
 for _name in set(os.environ) - set(clean_environment()):
     del os.environ[_name]

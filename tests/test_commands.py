@@ -18,19 +18,15 @@ from app.commands.JwtTokenCommand import _json_or_text
 from app.foundation.console import join_negative_numbers
 from app.issuer.Development import Development, NotRunning
 from app.issuer.IssuerKeys import BadKeyFile, IssuerKeys
-from tests.support.servers import ROOT, Server, clean_environment, free_port
+from tests.support.project import copy_of_the_project
+from tests.support.servers import Server, clean_environment, free_port
 from tests.support.signing import ALGORITHMS, unb64
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project, so that nothing is written into this one."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("app", "config", "routes"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("craft", "wsgi.py", "Kernel.py"):
-        shutil.copy(ROOT / name, folder / name)
-    return folder
+    return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
 def craft(project, *arguments, **settings):

@@ -45,6 +45,7 @@ class ServeCommand(Command):
         if MARKER in os.environ and os.environ.get("APP_ENV") == "local":
             _end_with_supervisor(int(os.environ[MARKER]))
             self._keep_to_loopback(int(port))
+            self._open_console()
         self._serve(host, int(port))
         return 0
 
@@ -86,6 +87,13 @@ class ServeCommand(Command):
         self.app.bind("development.port", port)
         self.app.make("middleware").add([LoopbackOnlyMiddleware])
 
+    def _open_console(self) -> None:
+        from app.middlewares.SameOriginMiddleware import SameOriginMiddleware
+        from routes.console import ROUTES
+
+        self.app.make("middleware").add({"console": [SameOriginMiddleware]})
+        self.app.make("router").add(*ROUTES)
+
     def _serve(self, host: str, port: int) -> None:
         reload = not self.option("dont-reload")
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
@@ -103,6 +111,7 @@ class ServeCommand(Command):
             return
         settings = self.app.make("settings")
         self.line(f"No JWT_ISSUER is set: tokens of an issuer of its own are believed, {settings.issuers[0].name}")
+        self.line(f"Its console: {url}/")
         self.line("Try it:\n")
         self.line(f"    curl -i {url}/protected")
         self.line(f'    curl -i -H "Authorization: Bearer $(python craft jwt:token)" {url}/protected\n')

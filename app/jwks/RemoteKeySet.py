@@ -66,6 +66,16 @@ class RemoteKeySet:
         held = self.held()
         return held.generation if held else None
 
+    def age(self) -> float | None:
+        """Return how many seconds ago the keys that may serve now were fetched; ``None`` where there are none."""
+        held = self.held()
+        return self._clock() - held.fetched_at if held else None
+
+    def is_fresh(self) -> bool:
+        """Whether keys are held that are not past their TTL."""
+        held = self._held
+        return held is not None and self._clock() < held.fresh_until
+
     def failing(self) -> bool:
         """Whether the last fetch failed."""
         return self._schedule.last_failed

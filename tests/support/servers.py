@@ -58,10 +58,12 @@ class Server:
     def output(self) -> str:
         return self.log.read_text()
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, dict, bytes]:
+    def get(
+        self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET", body: bytes | None = None
+    ) -> tuple[int, dict, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, body=body, headers=dict(headers or {}))
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
         finally:

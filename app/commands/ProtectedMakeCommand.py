@@ -1,0 +1,60 @@
+"""``craft protected:make``."""
+
+from pathlib import Path
+from typing import Any
+
+from masonite.commands import Command
+
+from app.exceptions.HttpException import HttpException
+from app.generator.Blueprint import BadBlueprint, Blueprint
+from app.generator.routes_file import UnknownForm, with_route
+
+ROUTES = "routes/web.py"
+
+
+class ProtectedMakeCommand(Command):
+    """
+    Make a guarded controller, its route and its test
+
+    protected:make
+        {name : The controller's name, as in Orders}
+        {--path= : The route's path; the name's by default}
+        {--scope= : The scopes that a caller needs, separated by commas; none by default}
+    """
+
+    def __init__(self, application: Any) -> None:
+        super().__init__()
+        self.app = application
+
+    def handle(self) -> int:
+        root = Path(self.app.base_path)
+        try:
+            blueprint = Blueprint.of(self.argument("name"), self.option("path"), self.option("scope") or "")
+            self._check_free(root, blueprint)
+            routes = with_route((root / ROUTES).read_text(encoding="utf-8"), blueprint.imported, blueprint.route)
+            (root / blueprint.controller_file).write_text(blueprint.controller_text(), encoding="utf-8")
+            (root / blueprint.test_file).write_text(blueprint.test_text(), encoding="utf-8")
+            (root / ROUTES).write_text(routes, encoding="utf-8")
+        except UnknownForm as error:
+            self.line_error(f"protected:make: {ROUTES}: {error}")
+            return 1
+        except (BadBlueprint, OSError, UnicodeDecodeError) as error:
+            self.line_error(f"protected:make: {error}")
+            return 1
+        self.line(f"made  {blueprint.controller_file}")
+        self.line(f"made  {blueprint.test_file}")
+        self.line(f"added {ROUTES}: {blueprint.route}")
+        self.line(f"\nWrite what callers come for in {blueprint.controller}.show, and say so in its test. Try it:\n")
+        self.line(f"    python -m pytest {blueprint.test_file}")
+        return 0
+
+    def _check_free(self, root: Path, blueprint: Blueprint) -> None:
+        """Raise ``BadBlueprint`` where something of it is there already."""
+        for file in (blueprint.controller_file, blueprint.test_file):
+            if (root / file).exists():
+                raise BadBlueprint(f"{file} is there already, and is not overwritten")
+        try:
+            self.app.make("router").match(blueprint.example, "GET")
+        except HttpException:
+            return
+        raise BadBlueprint(f"there is a route for GET {blueprint.path} already")

@@ -1,0 +1,69 @@
+"""``craft zuplo:export``."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from masonite.commands import Command
+
+from app.gateway.ZuploProject import ZuploProject, slug
+
+
+class ZuploExportCommand(Command):
+    """
+    Write a Zuplo project whose routes are the guarded ones of this origin
+
+    zuplo:export
+        {directory : Where to write it}
+        {--f|force : Overwrite files that were edited}
+        {--g|grant-scopes : Let the gateway grant each caller the scopes that a route asks for}
+    """
+
+    def __init__(self, application: Any) -> None:
+        super().__init__()
+        self.app = application
+
+    def handle(self) -> int:
+        folder = Path(self.argument("directory"))
+        try:
+            edited = self._write(folder, self._project().files())
+        except (OSError, UnicodeDecodeError) as error:
+            self.line_error(f"zuplo:export: {error}")
+            return 1
+        if edited:
+            self.line_error(f"\nNothing was written: {', '.join(edited)} would be overwritten. --force does it.")
+            return 1
+        return 0
+
+    def _project(self) -> ZuploProject:
+        config = self.app.make("config")
+        name, version = config.get("application.name"), config.get("application.version")
+        header, scheme = "Authorization", "Bearer"
+        audience: str | None = slug(name)
+        if self.app.has("settings"):
+            settings = self.app.make("settings")
+            header, scheme = settings.header, settings.scheme
+            exact = sorted(settings.issuers[0].audiences.exact)
+            audience = exact[0] if exact else None
+        operations = self.app.make("openapi").operations()
+        return ZuploProject(operations, name, version, audience, header, scheme, bool(self.option("grant-scopes")))
+
+    def _write(self, folder: Path, files: dict[str, str]) -> list[str]:
+        """Write ``files`` into ``folder``; or, where one of them was edited, show the difference and return which."""
+        edited = []
+        for path, text in files.items():
+            there = (folder / path).read_text(encoding="utf-8") if (folder / path).exists() else text
+            if there != text and not self.option("force"):
+                edited.append(path)
+                before, after = there.splitlines(), text.splitlines()
+                self.line_error("\n".join(difflib.unified_diff(before, after, path, "export", lineterm="")))
+        if edited:
+            return edited
+        for path, text in files.items():
+            target = folder / path
+            same = target.exists() and target.read_text(encoding="utf-8") == text
+            if not same:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+            self.line(f"{'unchanged' if same else 'written'} {target}")
+        return []

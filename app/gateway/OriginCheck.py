@@ -1,0 +1,206 @@
+"""What an origin lets in and what it refuses, tried from outside, as a stranger would."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jose import jwt
+from jose.backends import ECKey, RSAKey
+
+from app.encoding import base64url, strict_json
+from app.encoding.printable import printable
+from app.exceptions.answers import REFUSALS
+from app.jwks.algorithms import ALGORITHMS
+from app.jwt.reasons import Reason
+
+TIMEOUT = 10.0
+LONGEST = 65_536
+"""Bytes of an answer that are looked at."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+NO_TOKEN, INVALID, EXPIRED = (REFUSALS[reason].error for reason in (Reason.NO_TOKEN, Reason.MALFORMED, Reason.EXPIRED))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one check. ``passed`` is ``None`` where it could not be tried."""
+
+    check: str
+    passed: bool | None
+    found: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An origin's answer, as far as it matters here."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        try:
+            return strict_json.loads(self.body)
+        except ValueError:
+            return None
+
+
+class OriginCheck:
+    """Checks the origin at ``url``, whose guarded route is ``path``.
+
+    ``token`` is one that it should let in, or one that has expired. ``sign`` makes tokens of the issuer that the origin
+    believes, out of claims: where it is known, nothing is left out. ``header`` and ``scheme`` say where tokens stand.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str = "/protected",
+        token: str | None = None,
+        sign: Callable[[Mapping[str, Any]], str] | None = None,
+        header: str = "Authorization",
+        scheme: str = "Bearer",
+    ) -> None:
+        self._url, self._path, self._token, self._sign = url.rstrip("/"), path, token, sign
+        self._header, self._scheme = header, scheme
+        self._session = requests.Session()
+        if urlsplit(url).hostname in LOOPBACK:
+            self._session.trust_env = False  # no proxy for this machine
+
+    def run(self) -> Iterator[Finding]:
+        """Yield the findings, in their order; the first that cannot reach the origin is the last."""
+        try:
+            yield self._tls()
+            yield self._refuses("no token", None, NO_TOKEN)
+            yield self._refuses("garbage", "garbage", INVALID)
+            claims, header = self._known()
+            unsigned = f"{_segment({'alg': 'none', 'typ': 'JWT'})}.{_segment(claims)}."
+            yield self._refuses("alg: none", unsigned, INVALID)
+            yield self._refuses(f"a stranger's key, kid {printable(header['kid'])}", _forged(claims, header), INVALID)
+            yield self._expired(claims)
+            yield self._valid(claims)
+            yield from self._hidden()
+        except requests.RequestException as error:
+            yield Finding("an answer", False, f"none: {type(error).__name__}")
+
+    def _tls(self) -> Finding:
+        parts = urlsplit(self._url)
+        if parts.hostname in LOOPBACK:
+            return Finding("TLS", True, "not needed on loopback")
+        return Finding("TLS", parts.scheme == "https", parts.scheme)
+
+    def _known(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return claims that would be let in, as far as that is known, and the header of their token."""
+        now = int(time.time())
+        usual = {"iss": "https://stranger.example", "sub": "stranger", "iat": now}
+        claims, header = {**usual, "aud": self._url + self._path}, {"alg": "EdDSA", "kid": "stranger", "typ": "JWT"}
+        genuine = self._sign({**usual, "exp": now + 300}) if self._sign else self._token
+        try:
+            parts = [strict_json.loads(base64url.decode(part)) for part in (genuine or "").split(".")[:2]]
+            header, claims = {**header, **parts[0]}, {**claims, **parts[1]}
+        except (ValueError, TypeError, IndexError):
+            pass  # no token, or one that nobody can read: then a stranger's claims have to do
+        if not isinstance(header["kid"], str) or header["alg"] not in ALGORITHMS:
+            header = {"alg": "EdDSA", "kid": "stranger", "typ": "JWT"}
+        return {**claims, "exp": now + 300}, header
+
+    def _expired(self, claims: Mapping[str, Any]) -> Finding:
+        past = int(time.time()) - 86_400
+        if self._sign:
+            return self._refuses("an expired token", self._sign({**claims, "iat": past - 300, "exp": past}), EXPIRED)
+        if self._token and _expiry(self._token) < time.time():
+            return self._refuses("an expired token", self._token, EXPIRED)
+        return Finding("an expired token", None, "not tried: only its issuer could make one")
+
+    def _valid(self, claims: Mapping[str, Any]) -> Finding:
+        token = self._sign(claims) if self._sign else self._token
+        if token is None or (not self._sign and _expiry(token) < time.time()):
+            return Finding("a valid token", None, "not tried: --token names one")
+        answer = self._get(self._path, token)
+        problems = [] if answer.status == 200 else [f"status {answer.status}, {_error(answer)}"]
+        return _finding("a valid token", problems + self._stored(answer), "let in")
+
+    def _refuses(self, check: str, token: str | None, error: str) -> Finding:
+        answer = self._get(self._path, token)
+        problems = []
+        if answer.status != 401:
+            problems.append(f"status {answer.status} instead of 401")
+        if _error(answer) != error:
+            problems.append(f"says {printable(_error(answer))} instead of {error}")
+        if not answer.headers.get("WWW-Authenticate"):
+            problems.append("no WWW-Authenticate")
+        if token and "." in token and token.encode() in answer.body:
+            problems.append("repeats the token")
+        return _finding(check, problems + self._stored(answer), f"401, {error}")
+
+    @staticmethod
+    def _stored(answer: Answer) -> list[str]:
+        directives = [word.strip().lower() for word in answer.headers.get("Cache-Control", "").split(",")]
+        return [] if "no-store" in directives else ["no Cache-Control: no-store"]
+
+    def _hidden(self) -> Iterator[Finding]:
+        missing = self._get(f"/{secrets.token_hex(8)}", None)
+        html = "html" in missing.headers.get("Content-Type", "") or b"<html" in missing.body.lower()
+        problems = [] if missing.status == 404 else [f"status {missing.status} for a path that is not there"]
+        problems += ["HTML"] if html else []
+        problems += ["a traceback"] if b"Traceback" in missing.body else []
+        yield _finding("no debug page", problems, "404, and no page")
+        root = self._get("/", None)
+        page = root.status == 200 and "html" in root.headers.get("Content-Type", "")
+        yield _finding("no console", ["a page at /"] if page else [], f"status {root.status} at /")
+        metrics = self._get("/metrics", None)
+        yield _finding("no metrics", ["/metrics is open"] if metrics.status == 200 else [], f"status {metrics.status}")
+
+    def _get(self, path: str, token: str | None) -> Answer:
+        headers = {"Accept": "application/json", "User-Agent": "origin-check"}
+        if token is not None:
+            headers[self._header] = f"{self._scheme} {token}" if self._scheme else token
+        url = self._url + path
+        with self._session.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as answer:
+            return Answer(answer.status_code, answer.headers, answer.raw.read(LONGEST, decode_content=True))
+
+
+def _finding(check: str, problems: list[str], fine: str) -> Finding:
+    return Finding(check, not problems, "; ".join(problems) or fine)
+
+
+def _error(answer: Answer) -> str:
+    body = answer.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, str) else "nothing"
+
+
+def _segment(value: Any) -> str:
+    return base64url.encode(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _expiry(token: str) -> float:
+    try:
+        return float(strict_json.loads(base64url.decode(token.split(".")[1]))["exp"])
+    except (ValueError, TypeError, KeyError, IndexError):
+        return float("inf")
+
+
+def _forged(claims: Mapping[str, Any], header: Mapping[str, Any]) -> str:
+    """Return a token as the origin's issuer would sign it, with a key that was made just now."""
+    algorithm = header["alg"]
+    key: Any
+    if algorithm in CURVES:
+        key = ECKey(ec.generate_private_key(CURVES[algorithm]), algorithm).to_dict()
+    elif ALGORITHMS[algorithm].kty == "RSA":
+        key = RSAKey(rsa.generate_private_key(65537, 2048), "RS256").to_dict()
+        key.pop("alg")
+    else:
+        from nacl.signing import SigningKey
+
+        made = SigningKey.generate()
+        key = {"kty": "OKP", "crv": "Ed25519", "d": base64url.encode(bytes(made))}
+        key["x"] = base64url.encode(bytes(made.verify_key))
+    token: str = jwt.encode(dict(claims), key, algorithm=algorithm, headers={"kid": header["kid"]})
+    return token

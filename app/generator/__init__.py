@@ -1,0 +1,1 @@
+"""What ``craft protected:make`` writes: a guarded controller, its route and its test."""

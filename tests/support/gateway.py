@@ -1,0 +1,5 @@
+"""The gateway whose tokens `wsgi.application` believes in tests."""
+
+from .issuer import Issuer
+
+GATEWAY = Issuer()

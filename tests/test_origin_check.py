@@ -1,0 +1,169 @@
+"""`craft origin:check`: against this application, and against origins that get one thing wrong each."""
+
+import json
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from app.gateway.OriginCheck import OriginCheck
+from tests.support.gateway import GATEWAY
+from tests.support.project import copy_of_the_project
+from tests.support.servers import Server, clean_environment, free_port, production
+from tests.support.wsgi_client import request
+
+
+class Origin:
+    """An origin that keeps the contract, as this application does, but for what `wrong` makes of an answer."""
+
+    def __init__(self, application, wrong=None):
+        origin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                answer = request(application, "GET", self.path, dict(self.headers))
+                status, headers, body = answer.status, dict(answer.header_list), answer.body
+                if wrong is not None:
+                    status, headers, body = wrong(self.path, dict(self.headers), status, headers, body)
+                self.send_response(status)
+                for name, value in ({**headers, "Content-Length": str(len(body))}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=lambda: origin.server.serve_forever(0.02), daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@contextmanager
+def origin(application, wrong=None):
+    made = Origin(application, wrong)
+    yield made.url
+    made.close()
+
+
+def failed(url, token=None, **options):
+    findings = OriginCheck(url, token=token, **options).run()
+    return [finding.check.split(",")[0] for finding in findings if not finding.passed]
+
+
+def test_an_origin_that_keeps_the_contract_has_nothing_wrong(application):
+    with origin(application) as url:
+        assert failed(url, GATEWAY.token("ES256")) == ["an expired token"]  # which could not be made
+        findings = list(OriginCheck(url, token=GATEWAY.token()).run())
+        assert not any(finding.passed is False for finding in findings)
+        (stranger,) = (finding for finding in findings if "stranger" in finding.check)
+        assert "k-EdDSA" in stranger.check
+
+        assert failed(url, GATEWAY.token(iat=1, exp=2)) == ["a valid token"]  # of which there is none
+        assert failed(url, sign=lambda claims: GATEWAY.token("RS256", **{**claims, "iss": GATEWAY.name})) == []
+
+
+def believes_anything(path, headers, status, answered, body):
+    if path == "/protected" and "Authorization" in headers:
+        return 200, answered, b'{"message": "Access granted", "user": {}}'
+    return status, answered, body
+
+
+def answers_differently(path, headers, status, answered, body):
+    return (403, answered, body) if status == 401 else (status, answered, body)
+
+
+def may_be_stored(path, headers, status, answered, body):
+    return status, {name: value for name, value in answered.items() if name != "Cache-Control"}, body
+
+
+def has_a_debug_page(path, headers, status, answered, body):
+    if status == 404:
+        return 500, {"Content-Type": "text/html"}, b"<html>Traceback (most recent call last)"
+    return status, answered, body
+
+
+def has_everything_open(path, headers, status, answered, body):
+    return (200, {"Content-Type": "text/html"}, b"<html>") if path in ("/", "/metrics") else (status, answered, body)
+
+
+def lets_nobody_in(path, headers, status, answered, body):
+    return (401, answered, b'{"error": "Invalid token"}') if status == 200 else (status, answered, body)
+
+
+def repeats_the_token(path, headers, status, answered, body):
+    if b"Invalid" in body:
+        body = json.dumps({"error": "Invalid token", "details": headers["Authorization"]}).encode()
+    return status, answered, body
+
+
+def says_nothing_of_a_challenge(path, headers, status, answered, body):
+    return status, {name: value for name, value in answered.items() if name != "WWW-Authenticate"}, body
+
+
+REFUSED = ["no token", "garbage", "alg: none", "a stranger's key"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        (believes_anything, ["garbage", "alg: none", "a stranger's key"]),
+        (answers_differently, REFUSED),
+        (may_be_stored, [*REFUSED, "a valid token"]),
+        (has_a_debug_page, ["no debug page"]),
+        (has_everything_open, ["no console", "no metrics"]),
+        (lets_nobody_in, ["a valid token"]),
+        (repeats_the_token, ["alg: none", "a stranger's key"]),
+        (says_nothing_of_a_challenge, REFUSED),
+    ],
+)
+def test_what_is_wrong_is_found(application, wrong, found):
+    with origin(application, wrong) as url:
+        findings = OriginCheck(url, token=GATEWAY.token()).run()
+        assert [finding.check.split(",")[0] for finding in findings if finding.passed is False] == found
+
+
+def test_an_origin_that_is_not_there_is_told_and_no_traceback():
+    *_, last = OriginCheck(f"http://127.0.0.1:{free_port()}").run()
+
+    assert last.passed is False and last.found == "none: ConnectionError"
+
+
+def test_plain_http_is_wrong_beyond_this_machine():
+    first = next(OriginCheck("http://origin.example").run())
+
+    assert (first.check, first.passed, first.found) == ("TLS", False, "http")
+
+
+def test_the_command_on_the_production_server(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "https://api.test/*"}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        for arguments, status in (([url, "--token", GATEWAY.token()], 0), ([url, "--token", "a.b.c"], 1)):
+            command = [sys.executable, "craft", "origin:check", *arguments]
+            ended = subprocess.run(
+                command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=60
+            )
+            assert (ended.returncode, ended.stderr) == (status, "")
+            assert ("✗" in ended.stdout) == bool(status) and "✓" in ended.stdout
+
+
+def test_the_development_server_is_checked_with_tokens_of_its_own(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    port = free_port()
+    command = [sys.executable, "craft", "serve", "--port", str(port)]
+    with Server(command, port, tmp_path / "log", {}, project):
+        check = [sys.executable, "craft", "origin:check", f"http://127.0.0.1:{port}"]
+        ended = subprocess.run(check, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=60)
+
+    lines = ended.stdout.splitlines()
+    assert [line for line in lines if line.startswith("–")] == []  # noqa: RUF001
+    assert [line.split()[1:3] for line in lines if line.startswith("✗")] == [["no", "console"]]

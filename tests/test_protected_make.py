@@ -1,0 +1,142 @@
+"""`craft protected:make`: what it makes works as it was made, and nothing is lost."""
+
+import subprocess
+import sys
+
+import pytest
+
+from app.generator.Blueprint import BadBlueprint, Blueprint
+from app.generator.routes_file import UnknownForm, with_route
+from tests.support.project import copy_of_the_project
+from tests.support.servers import clean_environment
+
+ROUTES = """from masonite.routes import Route
+
+from app.controllers.HealthController import HealthController
+from app.controllers.ProtectedController import ProtectedController
+
+ROUTES = [
+    Route.get("/protected", ProtectedController.show).middleware("jwt"),
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copy_of_the_project(tmp_path_factory.mktemp("project"), "tests", "pyproject.toml")
+
+
+def run(project, *command, **settings):
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=project,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def make(project, *arguments):
+    return run(project, "craft", "protected:make", *arguments)
+
+
+def test_what_is_made_works_as_it_was_made(project):
+    made = make(project, "Orders", "--path", "/orders", "--scope", "read:orders")
+    assert made.returncode == 0, made.stderr
+    for told in (
+        "app/controllers/OrdersController.py",
+        "tests/test_orders.py",
+        "routes/web.py",
+        "OrdersController.show",
+    ):
+        assert told in made.stdout
+    for arguments in (
+        ("OrderItemsController", "--path", "/orders/@id:int/items/@item", "--scope", "read:orders,read:items"),
+        ("status",),
+    ):
+        made = make(project, *arguments)
+        assert made.returncode == 0, made.stderr
+
+    tests = ["tests/test_orders.py", "tests/test_order_items.py", "tests/test_status.py"]
+    passed = run(project, "-m", "pytest", "-p", "no:cacheprovider", *tests)
+    assert passed.returncode == 0 and "8 passed" in passed.stdout, passed.stdout + passed.stderr
+    described = run(project, "craft", "openapi:write", "-").stdout
+    assert '"read:orders"' in described and "/orders/{id}/items/{item}" in described
+
+
+def test_the_generated_test_fails_where_the_guard_is_gone(project):
+    make(project, "Secrets", "--scope", "read:secrets")
+    routes = project / "routes" / "web.py"
+    routes.write_text(routes.read_text().replace('.middleware("jwt:read:secrets")', ""))
+
+    failed = run(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_secrets.py")
+    assert failed.returncode == 1 and "3 failed" in failed.stdout
+
+
+def test_nothing_is_overwritten(project):
+    make(project, "Invoices")
+    for file, arguments in (
+        ("app/controllers/InvoicesController.py", ("Invoices", "--path", "/other")),
+        ("routes/web.py", ("Others", "--path", "/invoices")),
+    ):
+        before = (project / file).read_text()
+        refused = make(project, *arguments)
+        assert refused.returncode == 1 and "already" in refused.stderr and "Traceback" not in refused.stderr
+        assert (project / file).read_text() == before
+    assert not (project / "app/controllers/OthersController.py").exists()
+
+
+def test_ten_routes_later_the_file_is_still_a_list():
+    text = ROUTES
+    for name in ("Zebras", "Apples", "Mangos"):
+        blueprint = Blueprint.of(name, None, "read:" + name.lower())
+        text = with_route(text, blueprint.imported, blueprint.route)
+
+    assert (
+        text
+        == """from masonite.routes import Route
+
+from app.controllers.ApplesController import ApplesController
+from app.controllers.HealthController import HealthController
+from app.controllers.MangosController import MangosController
+from app.controllers.ProtectedController import ProtectedController
+from app.controllers.ZebrasController import ZebrasController
+
+ROUTES = [
+    Route.get("/protected", ProtectedController.show).middleware("jwt"),
+    Route.get("/zebras", ZebrasController.show).middleware("jwt:read:zebras"),
+    Route.get("/apples", ApplesController.show).middleware("jwt:read:apples"),
+    Route.get("/mangos", MangosController.show).middleware("jwt:read:mangos"),
+]
+"""
+    )
+
+
+@pytest.mark.parametrize("text", ["", "ROUTES = [\n]\n", ROUTES.replace("ROUTES = [", "ROUTES = list(["), ROUTES[:-2]])
+def test_a_file_of_another_form_is_left_alone(text):
+    with pytest.raises(UnknownForm):
+        with_route(text, "from app.controllers.A import A", "Route.get()")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "scopes"),
+    [
+        ("Or ders", None, ""),
+        ("", None, ""),
+        ("../x", None, ""),
+        ("1st", None, ""),
+        ("Orders", "orders", ""),
+        ("Orders", '/o"rders', ""),
+        ("Orders", "/a@b", ""),
+        ("Orders", "/@class", ""),
+        ("Orders", "/@a/@a", ""),
+        ("Orders", "/@id:nothing", ""),
+        ("Orders", "/?a/b", ""),
+        ("Orders", None, 'a"b'),
+        ("Orders", None, "a b"),
+    ],
+)
+def test_what_cannot_be_meant_is_not_made(name, path, scopes):
+    with pytest.raises(BadBlueprint):
+        Blueprint.of(name, path, scopes)
