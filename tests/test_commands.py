@@ -18,7 +18,7 @@ from app.commands.JwtTokenCommand import _json_or_text
 from app.foundation.console import join_negative_numbers
 from app.issuer.Development import Development, NotRunning
 from app.issuer.IssuerKeys import BadKeyFile, IssuerKeys
-from tests.support.project import copy_of_the_project
+from tests.support.project import copy_of_the_project, craft, serve
 from tests.support.servers import Server, clean_environment, free_port
 from tests.support.signing import ALGORITHMS, unb64
 
@@ -27,22 +27,6 @@ from tests.support.signing import ALGORITHMS, unb64
 def project(tmp_path_factory):
     """A copy of the project, so that nothing is written into this one."""
     return copy_of_the_project(tmp_path_factory.mktemp("project"))
-
-
-def craft(project, *arguments, **settings):
-    return subprocess.run(
-        [sys.executable, "craft", *arguments],
-        cwd=project,
-        env=clean_environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def serve(project, log, *arguments, **settings):
-    port = free_port()
-    return Server([sys.executable, "craft", "serve", "--port", str(port), *arguments], port, log, settings, project)
 
 
 @pytest.fixture(scope="module")

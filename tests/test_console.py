@@ -1,14 +1,12 @@
 """The development console: over HTTP, as a browser and as another web site would ask."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from tests.support.gateway import GATEWAY
-from tests.support.project import copy_of_the_project
-from tests.support.servers import Server, clean_environment, free_port, production
+from tests.support.project import copy_of_the_project, craft, serve
+from tests.support.servers import free_port, production
 from tests.support.wsgi_client import request
 
 PATHS = ("/", "/console/state", "/console/token", "/console/send")
@@ -22,9 +20,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def development(project, tmp_path_factory):
-    port = free_port()
-    command = [sys.executable, "craft", "serve", "--dont-reload", "--port", str(port)]
-    with Server(command, port, tmp_path_factory.mktemp("log") / "log", {}, project) as server:
+    with serve(project, tmp_path_factory.mktemp("log") / "log", "--dont-reload") as server:
         yield server
 
 
@@ -153,21 +149,12 @@ def test_in_production_it_does_not_exist(tmp_path):
 def test_nor_in_tests_nor_where_an_issuer_is_named(application, project, tmp_path):
     assert [request(application, "GET", path).status for path in PATHS] == [404] * 4
 
-    port = free_port()
     settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "*", "APP_ENV": "local"}
-    command = [sys.executable, "craft", "serve", "--dont-reload", "--port", str(port)]
-    with Server(command, port, tmp_path / "log", settings, project) as server:
+    with serve(project, tmp_path / "log", "--dont-reload", **settings) as server:
         assert [server.get(path)[0] for path in PATHS] == [404] * 4
 
 
 def test_routes_list_knows_nothing_of_it(project):
-    listed = subprocess.run(
-        [sys.executable, "craft", "routes:list"],
-        cwd=project,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    listed = craft(project, "routes:list")
 
     assert "/protected" in listed.stdout and "console" not in listed.stdout

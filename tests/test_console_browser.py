@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import sys
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from tests.support.project import copy_of_the_project
-from tests.support.servers import Server, free_port
+from tests.support.project import copy_of_the_project, serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -37,10 +35,8 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     project = copy_of_the_project(tmp_path_factory.mktemp("project"))
-    port = free_port()
-    command = [sys.executable, "craft", "serve", "--dont-reload", "--port", str(port)]
-    with Server(command, port, tmp_path_factory.mktemp("log") / "log", {}, project):
-        yield f"http://127.0.0.1:{port}"
+    with serve(project, tmp_path_factory.mktemp("log") / "log", "--dont-reload") as server:
+        yield f"http://127.0.0.1:{server.port}"
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The exported gateway project, and the description that is written to a file."""
 
 import json
-import subprocess
-import sys
 
 import jsonschema
 import pytest
@@ -10,8 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from app.gateway.ZuploProject import ZuploProject
 from app.openapi.operations import Operation
-from tests.support.project import copy_of_the_project
-from tests.support.servers import clean_environment
+from tests.support.project import copy_of_the_project, craft
 
 POLICIES = {
     "type": "object",
@@ -47,13 +44,6 @@ POLICIES = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     return copy_of_the_project(tmp_path_factory.mktemp("project"))
-
-
-def craft(project, *arguments, **settings):
-    command = [sys.executable, "craft", *arguments]
-    return subprocess.run(
-        command, cwd=project, env=clean_environment(**settings), capture_output=True, text=True, timeout=60
-    )
 
 
 def operation(path, scopes, method="get"):

@@ -1,8 +1,6 @@
 """`craft origin:check`: against this application, and against origins that get one thing wrong each."""
 
 import json
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +9,8 @@ import pytest
 
 from app.gateway.OriginCheck import OriginCheck
 from tests.support.gateway import GATEWAY
-from tests.support.project import copy_of_the_project
-from tests.support.servers import Server, clean_environment, free_port, production
+from tests.support.project import copy_of_the_project, craft, serve
+from tests.support.servers import free_port, production
 from tests.support.wsgi_client import request
 
 
@@ -148,21 +146,15 @@ def test_the_command_on_the_production_server(tmp_path):
     with production(free_port(), tmp_path / "log", **settings) as server:
         url = f"http://127.0.0.1:{server.port}"
         for arguments, status in (([url, "--token", GATEWAY.token()], 0), ([url, "--token", "a.b.c"], 1)):
-            command = [sys.executable, "craft", "origin:check", *arguments]
-            ended = subprocess.run(
-                command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=60
-            )
+            ended = craft(project, "origin:check", *arguments)
             assert (ended.returncode, ended.stderr) == (status, "")
             assert ("✗" in ended.stdout) == bool(status) and "✓" in ended.stdout
 
 
 def test_the_development_server_is_checked_with_tokens_of_its_own(tmp_path):
     project = copy_of_the_project(tmp_path / "project")
-    port = free_port()
-    command = [sys.executable, "craft", "serve", "--port", str(port)]
-    with Server(command, port, tmp_path / "log", {}, project):
-        check = [sys.executable, "craft", "origin:check", f"http://127.0.0.1:{port}"]
-        ended = subprocess.run(check, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=60)
+    with serve(project, tmp_path / "log") as server:
+        ended = craft(project, "origin:check", f"http://127.0.0.1:{server.port}")
 
     lines = ended.stdout.splitlines()
     assert [line for line in lines if line.startswith("–")] == []  # noqa: RUF001

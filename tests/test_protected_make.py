@@ -7,7 +7,7 @@ import pytest
 
 from app.generator.Blueprint import BadBlueprint, Blueprint
 from app.generator.routes_file import UnknownForm, with_route
-from tests.support.project import copy_of_the_project
+from tests.support.project import copy_of_the_project, craft
 from tests.support.servers import clean_environment
 
 ROUTES = """from masonite.routes import Route
@@ -26,19 +26,13 @@ def project(tmp_path_factory):
     return copy_of_the_project(tmp_path_factory.mktemp("project"), "tests", "pyproject.toml")
 
 
-def run(project, *command, **settings):
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=project,
-        env=clean_environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def make(project, *arguments):
-    return run(project, "craft", "protected:make", *arguments)
+    return craft(project, "protected:make", *arguments)
+
+
+def run_tests(project, *files):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files]
+    return subprocess.run(command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=120)
 
 
 def test_what_is_made_works_as_it_was_made(project):
@@ -59,9 +53,9 @@ def test_what_is_made_works_as_it_was_made(project):
         assert made.returncode == 0, made.stderr
 
     tests = ["tests/test_orders.py", "tests/test_order_items.py", "tests/test_status.py"]
-    passed = run(project, "-m", "pytest", "-p", "no:cacheprovider", *tests)
+    passed = run_tests(project, *tests)
     assert passed.returncode == 0 and "8 passed" in passed.stdout, passed.stdout + passed.stderr
-    described = run(project, "craft", "openapi:write", "-").stdout
+    described = craft(project, "openapi:write", "-").stdout
     assert '"read:orders"' in described and "/orders/{id}/items/{item}" in described
 
 
@@ -70,7 +64,7 @@ def test_the_generated_test_fails_where_the_guard_is_gone(project):
     routes = project / "routes" / "web.py"
     routes.write_text(routes.read_text().replace('.middleware("jwt:read:secrets")', ""))
 
-    failed = run(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_secrets.py")
+    failed = run_tests(project, "tests/test_secrets.py")
     assert failed.returncode == 1 and "3 failed" in failed.stdout
 
 

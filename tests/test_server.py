@@ -187,7 +187,7 @@ def test_with_a_core_for_each_process_each_keeps_to_its_own(gateway, tmp_path):
         settings["WEB_CONCURRENCY"] = str(processes)
         with production(free_port(), tmp_path / "log", **settings) as server:
             end = time.monotonic() + 30
-            while cores(server) != expected:
+            while cores(server) != expected or server.output().count("jwks_first_keys") < processes:
                 assert time.monotonic() < end
                 time.sleep(0.05)
 

@@ -1,9 +1,11 @@
 """A copy of the project, so that a test may write into it."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from .servers import ROOT
+from .servers import ROOT, Server, clean_environment, free_port
 
 FOLDERS = ("app", "config", "routes", "templates")
 FILES = ("craft", "wsgi.py", "Kernel.py")
@@ -19,3 +21,21 @@ def copy_of_the_project(folder: Path, *more: str) -> Path:
         else:
             shutil.copy(ROOT / name, folder / name)
     return folder
+
+
+def craft(project: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `project`, with nothing set but `settings`, and return what came of it."""
+    return subprocess.run(
+        [sys.executable, "craft", *arguments],
+        cwd=project,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def serve(project: Path, log: Path, *arguments: str, **settings: str) -> Server:
+    """`craft serve` in `project`, on a free port."""
+    port = free_port()
+    return Server([sys.executable, "craft", "serve", "--port", str(port), *arguments], port, log, settings, project)
