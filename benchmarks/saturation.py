@@ -1,6 +1,6 @@
 """What happens when too much is asked: ``python -m benchmarks.saturation [--seconds N]``
 
-The production server under one wrk with 32 connections, which is all that it can serve; then under two with 512 each;
+The production server under one wrk with 32 connections, which keep it busy; then under two of them with 512 each;
 then under one again, beside 1,000 idle connections and 50 clients that send a byte a second. Meanwhile somebody asks
 for ``/health/live`` all the time. Prints requests a second, the health checks' median and slowest, what was not
 answered with 200, and the memory of the larger process.
@@ -48,9 +48,9 @@ def main() -> int:
         settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "https://api.test/*"}
         with production(free_port(), Path(folder) / "log", **settings) as server:
             load(server, tokens, [32], 2)
-            report("as much as it can serve", server, tokens, [32], options.seconds)
+            report("32 connections", server, tokens, [32], options.seconds)
             report("twice 512 connections", server, tokens, [512, 512], options.seconds)
-            report("as much as it can, again", server, tokens, [32], options.seconds)
+            report("32 connections, again", server, tokens, [32], options.seconds)
             with beside_others(server):
                 report(f"beside {IDLE} idle, {SLOW} slow", server, tokens, [32], options.seconds)
     return 0

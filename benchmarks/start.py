@@ -1,7 +1,8 @@
 """How soon a process answers, and how large it is: ``python -m benchmarks.start [--rounds N]``
 
 Starts the production server, and prints the medians of: the time from the start to the first answer, and the resident
-memory of a process before and after 100,000 requests with tokens that are all different (20,000 of them).
+memory of a process before its first request; then the memory of each after 100,000 requests and more, with 20,000
+tokens in turn.
 
 Needs ``wrk`` (the Debian package).
 """

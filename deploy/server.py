@@ -19,7 +19,9 @@ from granian.server import Server
 from app.settings.Settings import BadSettings, Settings, read_settings
 
 MAX_HEADERS = 32_768
-"""Bytes of a request's line and headers together, after which the server itself answers 431."""
+"""Bytes that are read of a request's line and headers at a time: of what takes more than two such reads, and of more
+than 100 headers, the server itself says 431.
+"""
 HEADER_SECONDS = 10
 """Seconds that a client may take to send them."""
 CONNECTIONS = 8192

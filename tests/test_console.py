@@ -7,6 +7,7 @@ import pytest
 from tests.support.gateway import GATEWAY
 from tests.support.project import copy_of_the_project, craft, serve
 from tests.support.servers import free_port, production
+from tests.support.signing import unb64
 from tests.support.wsgi_client import request
 
 PATHS = ("/", "/console/state", "/console/token", "/console/send")
@@ -74,9 +75,15 @@ def test_it_tells_keys_and_routes_as_they_are(development):
         {"ttl": None},
         {"alg": "HS256"},
         {"alg": []},
+        {"alg": "none"},
+        {"ttl": 10**12},
         {"claims": "[]"},
         {"claims": "{"},
         {"claims": 5},
+        {"claims": "[" * 100_000},
+        {"claims": '{"a":' * 20_000},
+        {"claims": '{"a": NaN}'},
+        {"claims": '{"a": 1e999}'},
     ],
 )
 def test_what_cannot_be_minted_is_told(development, asked):
@@ -93,8 +100,12 @@ def test_what_cannot_be_minted_is_told(development, asked):
         {"path": "/a\r\nX: y"},
         {"path": "//[/"},
         {"path": "/orders/{id}"},
+        {"path": "/console/send"},
         {"method": "GET /"},
         {"method": ""},
+        {"method": "é"},
+        {"method": "TRACE"},
+        {"token": "a" * 20_000},
         {"token": "a\r\nX: y"},
         {"token": "é"},
     ],
@@ -126,6 +137,26 @@ def test_a_form_of_another_web_site_is_no_request_of_the_consoles(development):
     body = json.dumps({"ttl": 300, "alg": "EdDSA"}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert development.get("/console/token", {"Content-Type": kind}, "POST", body)[0] == 415
+
+
+def test_fields_of_a_query_are_no_request_of_the_consoles(development):
+    assert development.get("/console/token?ttl=300&alg=EdDSA", method="POST")[0] == 415
+
+
+def test_claims_are_taken_as_they_are_written(development):
+    given = {"nested": {"list": [1, None, "é"]}}
+    minted = [token(development, claims=claims) for claims in (given, json.dumps(given))]
+
+    for made in minted:
+        claims = json.loads(unb64(made.split(".")[1]))
+        assert claims["nested"] == given["nested"] and claims["sub"] == "somebody"
+
+
+def test_it_sends_to_where_the_server_listens(project, tmp_path):
+    with serve(project, tmp_path / "log", "--dont-reload", "--host", "localhost") as server:
+        _, sent = post(server, "/console/send", {"method": "GET", "path": "/health/live"}, Host=f"[::1]:{server.port}")
+
+    assert sent["status"] == 200
 
 
 def test_its_page_is_framed_by_nobody_and_loads_nothing(development):

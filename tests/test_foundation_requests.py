@@ -3,6 +3,10 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from uuid import UUID
 
 import pytest
 from masonite.exceptions import StrictContainerException
@@ -236,6 +240,14 @@ def test_response_headers_keep_their_names():
     assert ("X-Content-Type-Options", "nosniff") in answer.header_list
 
 
+@pytest.mark.parametrize("value", ["a\x00b", "a\x7f", "\u2028", "\u0100"])
+def test_a_header_holds_what_headers_may_hold(value):
+    response = Response(None)
+    response.header("X-Name", value)
+    with pytest.raises(ValueError):
+        response.get_headers()
+
+
 def test_a_response_cannot_be_split():
     answer = request(echo("splits"), "GET", "/x")
 
@@ -318,6 +330,26 @@ def test_a_status_of_an_exception_is_answered_with_its_own_phrase_alone():
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
+class Odd(Enum):
+    NAN = float("nan")
+    WORD = "word"
+
+
+@pytest.mark.parametrize("more", [{}, {"none": None}, {"big": 2**80}])
+def test_what_is_written_does_not_depend_on_what_stands_beside_it(more):
+    value = {"id": UUID(int=1), "kind": Odd.WORD}
+    assert json.loads(Response(None).json(value | more)) == {"id": str(UUID(int=1)), "kind": "word"} | more
+
+    for other in (datetime.now(timezone.utc), Point(1)):
+        with pytest.raises(TypeError):
+            Response(None).json({"other": other} | more)
+
+
+@dataclass
+class Point:
+    x: int
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -334,7 +366,14 @@ def test_json_says_what_was_given(value):
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), {"a": [float("inf")]}, {"a": (1, {"b": float("-inf")})}, {"big": 2**80, "n": float("nan")}]
+    "value",
+    [
+        float("nan"),
+        {"a": [float("inf")]},
+        {"a": (1, {"b": float("-inf")})},
+        {"big": 2**80, "n": float("nan")},
+        {"a": Odd.NAN},
+    ],
 )
 def test_what_json_has_no_number_for_is_an_error_wherever_it_stands(value):
     with pytest.raises(ValueError):

@@ -96,6 +96,24 @@ def test_exporting_twice_changes_nothing_and_an_edited_file_is_kept(project, tmp
     assert forced.returncode == 0 and '"expiresIn": 300' in edited.read_text()
 
 
+def test_it_writes_into_a_folder_of_its_own_and_over_plain_files_alone(project, tmp_path):
+    for folder in ("", ".", str(project)):
+        refused = craft(project, "zuplo:export", folder, "--force")
+        assert refused.returncode == 1 and not (project / "package.json").exists()
+
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    (folder / "README.md").symlink_to(victim)
+    assert craft(project, "zuplo:export", str(folder), "--force").returncode == 1 and victim.read_text() == "mine"
+
+    (folder / "README.md").unlink()
+    (folder / "README.md").write_bytes(b"\xff\xfe")
+    refused = craft(project, "zuplo:export", str(folder))
+    assert refused.returncode == 1 and "README.md would be overwritten" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("audience", "written"),
     [("orders-api", "orders-api"), ("https://gw.example/*", None), ("*", None), ("https://gw.example/*,b", "b")],

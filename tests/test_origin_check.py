@@ -1,13 +1,15 @@
 """`craft origin:check`: against this application, and against origins that get one thing wrong each."""
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from app.gateway.OriginCheck import OriginCheck
+from app.gateway.OriginCheck import BadAddress, OriginCheck
 from tests.support.gateway import GATEWAY
 from tests.support.project import copy_of_the_project, craft, serve
 from tests.support.servers import free_port, production
@@ -62,7 +64,7 @@ def test_an_origin_that_keeps_the_contract_has_nothing_wrong(application):
         findings = list(OriginCheck(url, token=GATEWAY.token()).run())
         assert not any(finding.passed is False for finding in findings)
         (stranger,) = (finding for finding in findings if "stranger" in finding.check)
-        assert "k-EdDSA" in stranger.check
+        assert stranger.found == "401, Invalid token, kid k-EdDSA"
 
         assert failed(url, GATEWAY.token(iat=1, exp=2)) == ["a valid token"]  # of which there is none
         assert failed(url, sign=lambda claims: GATEWAY.token("RS256", **{**claims, "iss": GATEWAY.name})) == []
@@ -132,6 +134,60 @@ def test_an_origin_that_is_not_there_is_told_and_no_traceback():
     *_, last = OriginCheck(f"http://127.0.0.1:{free_port()}").run()
 
     assert last.passed is False and last.found == "none: ConnectionError"
+
+
+def drips(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"X")
+        time.sleep(0.05)
+
+
+def says_that_it_is_compressed(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd")
+
+
+@pytest.mark.parametrize(
+    ("behave", "found"), [(drips, "none that was whole after 1 s"), (says_that_it_is_compressed, "none: DecodeError")]
+)
+def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
+    monkeypatch.setattr("app.gateway.OriginCheck.TIMEOUT", 1.0)
+
+    def serve_one():
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            behave(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve_one)
+        serving.start()
+        *_, last = OriginCheck(f"http://127.0.0.1:{listening.getsockname()[1]}").run()
+        serving.join()
+
+    assert (last.passed, last.found) == (False, found)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"url": "origin.example"},
+        {"url": "http://["},
+        {"url": "http://a:99999"},
+        {"url": "http://user:pw@origin.example"},
+        {"url": "http://origin.example/ "},
+        {"path": "protected"},
+        {"path": "@evil.example/"},
+        {"header": "Ü x"},
+        {"header": ""},
+        {"scheme": "a b"},
+        {"token": "a\r\nb"},
+        {"token": "\udcff"},
+    ],
+)
+def test_what_cannot_be_asked_for_is_told(asked):
+    with pytest.raises(BadAddress):
+        OriginCheck(**{"url": "http://origin.example"} | asked)
 
 
 def test_plain_http_is_wrong_beyond_this_machine():

@@ -1,7 +1,11 @@
 """The main job: a token signed by the gateway opens /protected, nothing else does."""
 
 import pytest
+from masonite.controllers import Controller
+from masonite.response import Response
+from masonite.routes import Route
 
+from app.exceptions.HttpException import HttpException
 from tests.support.signing import ALGORITHMS, Key
 from tests.support.wsgi_client import request
 
@@ -90,3 +94,25 @@ def test_readiness_tells_that_keys_are_held(application, issuer):
 
 def test_liveness_needs_nothing(application):
     assert get(application, path="/health/live").json == {"status": "ok"}
+
+
+class CacheableController(Controller):
+    def breaks(self):
+        raise HttpException(400, headers={"Cache-Control": "public"})
+
+    def allows(self, response: Response):
+        response.header("Cache-Control", "public, max-age=60")
+        return {}
+
+
+@pytest.mark.parametrize(("action", "status"), [("breaks", 400), ("allows", 200)])
+def test_no_answer_of_a_guarded_route_is_kept_whatever_the_action_says(application, issuer, action, status):
+    router = application.make("router")
+    before = router.routes
+    try:
+        router.add(Route.get("/cacheable", getattr(CacheableController, action)).middleware("jwt"))
+        answer = get(application, issuer.token(), "/cacheable")
+    finally:
+        router.routes = before
+
+    assert (answer.status, answer.headers["cache-control"]) == (status, "no-store")

@@ -81,6 +81,26 @@ def test_nothing_is_overwritten(project):
     assert not (project / "app/controllers/OthersController.py").exists()
 
 
+def test_a_file_that_it_cannot_add_to_is_left_alone_and_the_lines_are_told(project):
+    routes = project / "routes" / "web.py"
+    before = routes.read_text()
+    routes.write_text(before.replace("ROUTES = [", "ROUTES: list = ["))
+    try:
+        refused = make(project, "Unmade")
+    finally:
+        routes.write_text(before)
+
+    assert refused.returncode == 1 and not (project / "app/controllers/UnmadeController.py").exists()
+    assert 'Route.get("/unmade", UnmadeController.show).middleware("jwt"),' in refused.stderr
+
+
+def test_a_route_that_stands_before_it_is_named(project):
+    assert make(project, "Any", "--path", "/any/@id").returncode == 0
+
+    refused = make(project, "Special", "--path", "/any/special")
+    assert refused.returncode == 1 and "/any/@id" in refused.stderr
+
+
 def test_ten_routes_later_the_file_is_still_a_list():
     text = ROUTES
     for name in ("Zebras", "Apples", "Mangos"):
@@ -127,6 +147,13 @@ def test_a_file_of_another_form_is_left_alone(text):
         ("Orders", "/@a/@a", ""),
         ("Orders", "/@id:nothing", ""),
         ("Orders", "/?a/b", ""),
+        ("Orders", "/a(b", ""),
+        ("Orders", "/a.(.*)", ""),
+        ("Orders", "/orders/", ""),
+        ("Orders", "/a//b", ""),
+        ("Orders", "/a/../b", ""),
+        ("Orders", "/", ""),
+        ("Orders", "/console/state", ""),
         ("Orders", None, 'a"b'),
         ("Orders", None, "a b"),
     ],

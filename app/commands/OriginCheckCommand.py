@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from masonite.commands import Command
 
-from app.gateway.OriginCheck import OriginCheck
+from app.gateway.OriginCheck import BadAddress, OriginCheck
 from app.issuer.Development import Development, NotRunning
 from app.issuer.IssuerKeys import BadKeyFile
 
@@ -30,17 +30,20 @@ class OriginCheckCommand(Command):
 
     def handle(self) -> int:
         url, path = self.argument("url"), self.option("path")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            self.line_error("origin:check: the address is a URL, as in https://origin.example.com")
+        token, header, scheme = self.option("token") or None, self.option("header"), self.option("scheme")
+        try:
+            check = OriginCheck(url, path, token, None, header, scheme)
+            if token is None:
+                check = OriginCheck(url, path, None, self._sign(url), header, scheme)
+        except BadAddress as error:
+            self.line_error(f"origin:check: {error}")
             return 1
-        check = OriginCheck(
-            url, path, self.option("token") or None, self._sign(url), self.option("header"), self.option("scheme")
-        )
-        wrong = False
+        told = {True: 0, False: 0, None: 0}
         for finding in check.run():
-            self.line(f"{MARKS[finding.passed]} {finding.check:40} {finding.found}".rstrip())
-            wrong = wrong or finding.passed is False
-        return 1 if wrong else 0
+            self.line(f"{MARKS[finding.passed]} {finding.check:20} {finding.found}".rstrip())
+            told[finding.passed] += 1
+        self.line(f"\n{told[False]} wrong, {told[None]} not tried")
+        return 1 if told[False] else 0
 
     def _sign(self, url: str) -> Any:
         """What signs for the development server that runs here, where ``url`` is its address; ``None`` otherwise."""

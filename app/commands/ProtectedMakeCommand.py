@@ -36,7 +36,8 @@ class ProtectedMakeCommand(Command):
             (root / blueprint.test_file).write_text(blueprint.test_text(), encoding="utf-8")
             (root / ROUTES).write_text(routes, encoding="utf-8")
         except UnknownForm as error:
-            self.line_error(f"protected:make: {ROUTES}: {error}")
+            self.line_error(f"protected:make: {ROUTES}: {error}. Nothing was made. By hand it would be:\n")
+            self.line_error(f"{blueprint.imported}\n\n    {blueprint.route}")
             return 1
         except (BadBlueprint, OSError, UnicodeDecodeError) as error:
             self.line_error(f"protected:make: {error}")
@@ -54,7 +55,9 @@ class ProtectedMakeCommand(Command):
             if (root / file).exists():
                 raise BadBlueprint(f"{file} is there already, and is not overwritten")
         try:
-            self.app.make("router").match(blueprint.example, "GET")
+            route, _ = self.app.make("router").match(blueprint.example, "GET")
         except HttpException:
             return
-        raise BadBlueprint(f"there is a route for GET {blueprint.path} already")
+        if route.url == blueprint.path:
+            raise BadBlueprint(f"there is a route for GET {blueprint.path} already")
+        raise BadBlueprint(f"GET {blueprint.path} is taken by the route {route.url} already, which stands before it")

@@ -45,7 +45,7 @@ class ServeCommand(Command):
         if MARKER in os.environ and os.environ.get("APP_ENV") == "local":
             _end_with_supervisor(int(os.environ[MARKER]))
             self._keep_to_loopback(int(port))
-            self._open_console()
+            self._open_console(host, int(port))
         self._serve(host, int(port))
         return 0
 
@@ -87,10 +87,11 @@ class ServeCommand(Command):
         self.app.bind("development.port", port)
         self.app.make("middleware").add([LoopbackOnlyMiddleware])
 
-    def _open_console(self) -> None:
+    def _open_console(self, host: str, port: int) -> None:
         from app.middlewares.SameOriginMiddleware import SameOriginMiddleware
         from routes.console import ROUTES
 
+        self.app.bind("development.listens", (host, port))
         self.app.make("middleware").add({"console": [SameOriginMiddleware]})
         self.app.make("router").add(*ROUTES)
 

@@ -25,9 +25,12 @@ class ZuploExportCommand(Command):
 
     def handle(self) -> int:
         folder = Path(self.argument("directory"))
+        if not self.argument("directory") or folder.resolve() == Path(self.app.base_path).resolve():
+            self.line_error("zuplo:export: the gateway's project has a folder of its own, as in ../gateway")
+            return 1
         try:
             edited = self._write(folder, self._project().files())
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             self.line_error(f"zuplo:export: {error}")
             return 1
         if edited:
@@ -52,7 +55,7 @@ class ZuploExportCommand(Command):
         """Write ``files`` into ``folder``; or, where one of them was edited, show the difference and return which."""
         edited = []
         for path, text in files.items():
-            there = (folder / path).read_text(encoding="utf-8") if (folder / path).exists() else text
+            there = _text_of(folder / path, text)
             if there != text and not self.option("force"):
                 edited.append(path)
                 before, after = there.splitlines(), text.splitlines()
@@ -61,9 +64,16 @@ class ZuploExportCommand(Command):
             return edited
         for path, text in files.items():
             target = folder / path
-            same = target.exists() and target.read_text(encoding="utf-8") == text
+            same = target.exists() and _text_of(target, text) == text
             if not same:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")
             self.line(f"{'unchanged' if same else 'written'} {target}")
         return []
+
+
+def _text_of(file: Path, otherwise: str) -> str:
+    """Return what ``file`` holds, ``otherwise`` where there is none; ``OSError`` where it is no plain file."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise OSError(f"{file} is no plain file")
+    return file.read_bytes().decode("utf-8", "replace") if file.exists() else otherwise

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from masonite.controllers import Controller
 from masonite.request import Request
 from masonite.response import Response
 
-from app.encoding.printable import printable
+from app.encoding import strict_json
 from app.exceptions.HttpException import HttpException
 from app.issuer.Development import Development
 from app.jwks.algorithms import ALGORITHMS
@@ -26,6 +27,9 @@ POLICY = (
 )
 OWN = ("/", "/console/state", "/console/token", "/console/send")
 """The console's own routes: it does not list them."""
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+LONGEST_TOKEN = 16_384
+LONGEST_LIFE = 31_536_000
 TIMEOUT = 10
 
 
@@ -64,12 +68,17 @@ class ConsoleController(Controller):
     def token(self, request: Request) -> Any:
         """Mint a token with the claims, life and algorithm that are asked for."""
         asked = request.all()
+        if asked.get("alg") not in tuple(ALGORITHMS):
+            return {"problem": f"The algorithm is one of {', '.join(ALGORITHMS)}."}
+        ttl, further = asked.get("ttl"), asked.get("claims") or {}
+        if type(ttl) is not int or abs(ttl) > LONGEST_LIFE:
+            return {"problem": "The life is a whole number of seconds, a year at most."}
         try:
-            ttl, further = int(asked["ttl"]), json.loads(asked.get("claims") or "{}")
-            if not isinstance(further, dict) or asked["alg"] not in ALGORITHMS:
-                raise ValueError
-        except (KeyError, TypeError, ValueError):
-            return {"problem": "The life is a number, the further claims are a JSON object."}
+            further = strict_json.loads(further.encode("utf-8")) if isinstance(further, str) else further
+        except ValueError:
+            further = None
+        if not isinstance(further, dict) or strict_json.has_nonfinite(further):
+            return {"problem": "The further claims are a JSON object."}
         now = int(time.time())
         claims = {"iss": request.app.make("settings").issuers[0].name, "iat": now + min(ttl, 0), "exp": now + ttl}
         claims |= {name: asked[name] for name in ("sub", "aud", "scope") if asked.get(name)}
@@ -80,13 +89,13 @@ class ConsoleController(Controller):
         """Send a token to a route of this server, and walk the verifier's rules over it."""
         asked = request.all()
         method, path, token = (str(asked.get(name) or "") for name in ("method", "path", "token"))
-        if printable(path, 2000) != path or not path.startswith("/") or not method.isalpha() or "{" in path:
+        if method not in METHODS or not re.fullmatch("/[!-z|~]*", path) or path.startswith("/console/"):
             return {"problem": "A route without parameters can be sent to: give the others to curl."}
-        if token and (printable(token, 100_000) != token):
-            return {"problem": "A token is one word of ASCII: there is something else in it."}
+        if not re.fullmatch("[!-~]*", token) or len(token) > LONGEST_TOKEN:
+            return {"problem": f"A token is one word of ASCII, of {LONGEST_TOKEN} characters here at the most."}
         settings = request.app.make("settings")
         headers = {settings.header: f"{settings.scheme} {token}".strip()} if token else {}
-        status, reason, told, body = _exchange(request.environ["HTTP_HOST"], method, path, headers)
+        status, reason, told, body = _exchange(request.app.make("development.listens"), method, path, headers)
         sent = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         answer = [f"{status} {reason}", *(f"{name}: {value}" for name, value in told), "", _indented(body)]
         walk = _walk(request, token) if token else []
@@ -135,10 +144,10 @@ def _address(request: Any) -> str:
 
 
 def _exchange(
-    host: str, method: str, path: str, headers: Mapping[str, str]
+    listens: tuple[str, int], method: str, path: str, headers: Mapping[str, str]
 ) -> tuple[int, str, list[tuple[str, str]], bytes]:
-    """Send a request to this server, whose loopback address ``host`` is, as any client would."""
-    with closing(http.client.HTTPConnection(host, timeout=TIMEOUT)) as connection:
+    """Send a request to this server, which ``listens`` there, as any client would."""
+    with closing(http.client.HTTPConnection(*listens, timeout=TIMEOUT)) as connection:
         try:
             connection.request(method, path, headers={"Accept": "application/json", **headers})
             answer = connection.getresponse()

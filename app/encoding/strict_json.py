@@ -67,11 +67,11 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def has_nonfinite(value: Any) -> bool:
-    """Whether a number in ``value``, however deep, is none that JSON has: ``NaN``, or one too large for a float."""
+    """Whether a number in ``value``, however deep, was too large for a float, and was read as infinity."""
     if type(value) is float:
         return not math.isfinite(value)
     return any([has_nonfinite(item) for item in _items(value) if type(item) not in _NO_FLOAT])

@@ -84,8 +84,9 @@ class RequestHandler:
             return
         try:
             self._act(route, parameters, response)
-        finally:
-            run(names, request, response, "after")
+        except (Exception, SystemExit) as exception:
+            response = self._answer_error(exception)
+        run(names, request, response, "after")
 
     def _act(self, route: Any, parameters: dict[str, Any], response: Response) -> None:
         resolve = self.application.resolve

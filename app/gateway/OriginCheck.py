@@ -1,6 +1,7 @@
 """What an origin lets in and what it refuses, tried from outside, as a stranger would."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +13,20 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jwt
 from jose.backends import ECKey, RSAKey
+from nacl.signing import SigningKey
+from urllib3.exceptions import HTTPError
 
 from app.encoding import base64url, strict_json
 from app.encoding.printable import printable
 from app.exceptions.answers import REFUSALS
 from app.jwks.algorithms import ALGORITHMS
+from app.jwks.Deadline import Deadline, DeadlineAdapter
+from app.jwks.fetch import is_loopback
 from app.jwt.reasons import Reason
 
 TIMEOUT = 10.0
 LONGEST = 65_536
 """Bytes of an answer that are looked at."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 NO_TOKEN, INVALID, EXPIRED = (REFUSALS[reason].error for reason in (Reason.NO_TOKEN, Reason.MALFORMED, Reason.EXPIRED))
 
@@ -69,12 +73,10 @@ class OriginCheck:
     ) -> None:
         self._url, self._path, self._token, self._sign = url.rstrip("/"), path, token, sign
         self._header, self._scheme = header, scheme
-        self._session = requests.Session()
-        if urlsplit(url).hostname in LOOPBACK:
-            self._session.trust_env = False  # no proxy for this machine
+        _check_address(url, path, header, scheme, token or "")
 
     def run(self) -> Iterator[Finding]:
-        """Yield the findings, in their order; the first that cannot reach the origin is the last."""
+        """Yield the findings, in their order; the first check that gets no whole answer in time is the last."""
         try:
             yield self._tls()
             yield self._refuses("no token", None, NO_TOKEN)
@@ -82,18 +84,22 @@ class OriginCheck:
             claims, header = self._known()
             unsigned = f"{_segment({'alg': 'none', 'typ': 'JWT'})}.{_segment(claims)}."
             yield self._refuses("alg: none", unsigned, INVALID)
-            yield self._refuses(f"a stranger's key, kid {printable(header['kid'])}", _forged(claims, header), INVALID)
+            yield self._refuses(
+                "a stranger's key", _forged(claims, header), INVALID, f", kid {printable(header['kid'])}"
+            )
             yield self._expired(claims)
             yield self._valid(claims)
             yield from self._hidden()
-        except requests.RequestException as error:
+        except TimeoutError:
+            yield Finding("an answer", False, f"none that was whole after {TIMEOUT:.0f} s")
+        except (requests.RequestException, HTTPError) as error:
             yield Finding("an answer", False, f"none: {type(error).__name__}")
 
     def _tls(self) -> Finding:
-        parts = urlsplit(self._url)
-        if parts.hostname in LOOPBACK:
+        if is_loopback(self._url):
             return Finding("TLS", True, "not needed on loopback")
-        return Finding("TLS", parts.scheme == "https", parts.scheme)
+        scheme = urlsplit(self._url).scheme
+        return Finding("TLS", scheme == "https", scheme)
 
     def _known(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return claims that would be let in, as far as that is known, and the header of their token."""
@@ -121,23 +127,25 @@ class OriginCheck:
     def _valid(self, claims: Mapping[str, Any]) -> Finding:
         token = self._sign(claims) if self._sign else self._token
         if token is None or (not self._sign and _expiry(token) < time.time()):
-            return Finding("a valid token", None, "not tried: --token names one")
+            return Finding(
+                "a valid token", None, f"not tried: --token names {'one' if token is None else 'an expired one'}"
+            )
         answer = self._get(self._path, token)
-        problems = [] if answer.status == 200 else [f"status {answer.status}, {_error(answer)}"]
+        problems = [] if answer.status == 200 else [f"status {answer.status}, {_error(answer)}: jwt:inspect says why"]
         return _finding("a valid token", problems + self._stored(answer), "let in")
 
-    def _refuses(self, check: str, token: str | None, error: str) -> Finding:
+    def _refuses(self, check: str, token: str | None, error: str, more: str = "") -> Finding:
         answer = self._get(self._path, token)
         problems = []
         if answer.status != 401:
             problems.append(f"status {answer.status} instead of 401")
         if _error(answer) != error:
-            problems.append(f"says {printable(_error(answer))} instead of {error}")
+            problems.append(f"says {_error(answer)} instead of {error}")
         if not answer.headers.get("WWW-Authenticate"):
             problems.append("no WWW-Authenticate")
         if token and "." in token and token.encode() in answer.body:
             problems.append("repeats the token")
-        return _finding(check, problems + self._stored(answer), f"401, {error}")
+        return _finding(check, problems + self._stored(answer), f"401, {error}{more}")
 
     @staticmethod
     def _stored(answer: Answer) -> list[str]:
@@ -162,8 +170,44 @@ class OriginCheck:
         if token is not None:
             headers[self._header] = f"{self._scheme} {token}" if self._scheme else token
         url = self._url + path
-        with self._session.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as answer:
-            return Answer(answer.status_code, answer.headers, answer.raw.read(LONGEST, decode_content=True))
+        with Deadline(TIMEOUT) as deadline, requests.Session() as session:
+            session.mount("http://", DeadlineAdapter(deadline))
+            session.mount("https://", DeadlineAdapter(deadline))
+            session.trust_env = not is_loopback(url)  # no proxy for this machine
+            session.auth = _keep_as_it_is  # nothing out of .netrc
+            try:
+                answer = session.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True)
+                body = answer.raw.read(LONGEST, decode_content=True)
+            except (requests.RequestException, HTTPError, OSError):
+                deadline.left()  # TimeoutError where that is why
+                raise
+            deadline.left()
+        return Answer(answer.status_code, answer.headers, body)
+
+
+class BadAddress(ValueError):
+    """What is to be checked cannot be asked for. Its text says why."""
+
+
+def _check_address(url: str, path: str, header: str, scheme: str, token: str) -> None:
+    """Raise ``BadAddress`` where these are no address, no path, or no parts of a header."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch("[!-~]+", url) or parts.query or parts.fragment:
+        raise BadAddress("the address is a URL, as in https://origin.example.com")
+    if not re.fullmatch("/[!-~]*", path):
+        raise BadAddress("--path begins with a slash, as in /protected")
+    if not re.fullmatch("[A-Za-z0-9-]+", header) or not re.fullmatch("[!-~]*", scheme):
+        raise BadAddress("--header and --scheme are words, as in Authorization and Bearer")
+    if not re.fullmatch("[!-~]*", token):
+        raise BadAddress("--token is one word of ASCII")
+
+
+def _keep_as_it_is(request: Any) -> Any:
+    return request
 
 
 def _finding(check: str, problems: list[str], fine: str) -> Finding:
@@ -173,7 +217,7 @@ def _finding(check: str, problems: list[str], fine: str) -> Finding:
 def _error(answer: Answer) -> str:
     body = answer.json()
     error = body.get("error") if isinstance(body, dict) else None
-    return error if isinstance(error, str) else "nothing"
+    return ascii(error)[1:-1][:64] if isinstance(error, str) else "nothing"
 
 
 def _segment(value: Any) -> str:
@@ -197,8 +241,6 @@ def _forged(claims: Mapping[str, Any], header: Mapping[str, Any]) -> str:
         key = RSAKey(rsa.generate_private_key(65537, 2048), "RS256").to_dict()
         key.pop("alg")
     else:
-        from nacl.signing import SigningKey
-
         made = SigningKey.generate()
         key = {"kty": "OKP", "crv": "Ed25519", "d": base64url.encode(bytes(made))}
         key["x"] = base64url.encode(bytes(made.verify_key))

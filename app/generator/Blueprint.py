@@ -11,6 +11,8 @@ from app.foundation.RoutePattern import RouteError, RoutePattern
 
 SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]+")
 """A scope token (RFC 6749, section 3.3) without a comma: in a route, that stands between two scopes."""
+PATH = re.compile(r"(/([A-Za-z0-9._~-]+|[@?]\w+(:\w+)?))+", re.ASCII)
+RESERVED = re.compile("/console(/|$)")
 ACTION = "show"
 
 
@@ -39,8 +41,12 @@ class Blueprint:
             raise BadBlueprint("a name has letters and digits alone, as in Orders")
         name = name[0].upper() + name[1:]
         path = path or "/" + _with_blanks(name).replace(" ", "-")
-        if not re.fullmatch("/[!-~]*", path) or any(character in path for character in "\"'\\#%"):
-            raise BadBlueprint("a path begins with a slash, and is written as in a route: /orders/@id")
+        if not PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise BadBlueprint(
+                "a path is one as in /orders or /orders/@id/items: letters, digits and -._~ in each part"
+            )
+        if RESERVED.match(path):
+            raise BadBlueprint(f"{path} belongs to the development console")
         asked = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
         for scope in asked:
             if not SCOPE.fullmatch(scope) or "'" in scope:

@@ -17,8 +17,10 @@ def with_route(text: str, imported: str, route: str) -> str:
     lines = text.splitlines()
     imports = [number for number, line in enumerate(lines) if re.match(r"from app\.controllers\.\w+ import ", line)]
     begin = next((number for number, line in enumerate(lines) if re.fullmatch(r"ROUTES = \[\s*", line)), None)
-    if not imports or begin is None:
-        raise UnknownForm("it has no import of a controller, or no line ROUTES = [")
+    if not imports:
+        raise UnknownForm("no line of it imports a controller: from app.controllers.…")
+    if begin is None:
+        raise UnknownForm("it has no line ROUTES = [ with a route a line behind it")
     end = next((number for number in range(begin, len(lines)) if lines[number].rstrip() == "]"), None)
     if end is None:
         raise UnknownForm("its ROUTES end on no line of their own")
@@ -29,5 +31,5 @@ def with_route(text: str, imported: str, route: str) -> str:
     try:
         ast.parse(added)
     except SyntaxError:
-        raise UnknownForm("it would be broken by one more route") from None
+        raise UnknownForm("one more line would break it: does its last route end with a comma?") from None
     return added

@@ -20,6 +20,8 @@ class SameOriginMiddleware(Middleware):
             raise HttpException(403)
         if origin is not None and origin != f"http://{environ.get('HTTP_HOST')}":
             raise HttpException(403)
+        if environ["REQUEST_METHOD"] == "POST" and not environ.get("CONTENT_TYPE", "").startswith("application/json"):
+            raise HttpException(415)  # what a form of another site could send
         return request
 
     def after(self, request: Any, response: Any) -> Any:
