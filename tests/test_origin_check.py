@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from app.gateway.OriginCheck import BadAddress, OriginCheck
+from app.gateway.Origin import BadAddress
+from app.gateway.OriginCheck import OriginCheck
 from tests.support.gateway import GATEWAY
 from tests.support.project import copy_of_the_project, craft, serve
 from tests.support.servers import free_port, production
@@ -148,7 +149,7 @@ def says_that_it_is_compressed(connection):
 
 
 @pytest.mark.parametrize(
-    ("behave", "found"), [(drips, "none that was whole after 1 s"), (says_that_it_is_compressed, "none: DecodeError")]
+    ("behave", "found"), [(drips, "none: not whole after 1 s"), (says_that_it_is_compressed, "none: DecodeError")]
 )
 def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
     monkeypatch.setattr("app.gateway.OriginCheck.TIMEOUT", 1.0)
@@ -188,6 +189,15 @@ def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
 def test_what_cannot_be_asked_for_is_told(asked):
     with pytest.raises(BadAddress):
         OriginCheck(**{"url": "http://origin.example"} | asked)
+
+
+@pytest.mark.parametrize(
+    "header", [{"alg": []}, {"alg": "HS256"}, {"alg": None, "kid": 5}, {"kid": {}}, {"kid": "\U0001f511"}]
+)
+def test_any_token_can_be_named(application, header):
+    token = GATEWAY.token(header=header)
+    with origin(application) as url:
+        assert "a valid token" in failed(url, token)
 
 
 def test_plain_http_is_wrong_beyond_this_machine():

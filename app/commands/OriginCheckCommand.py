@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from masonite.commands import Command
 
-from app.gateway.OriginCheck import BadAddress, OriginCheck
+from app.gateway.Origin import BadAddress
+from app.gateway.OriginCheck import OriginCheck
 from app.issuer.Development import Development, NotRunning
 from app.issuer.IssuerKeys import BadKeyFile
 

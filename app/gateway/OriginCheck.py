@@ -1,6 +1,5 @@
 """What an origin lets in and what it refuses, tried from outside, as a stranger would."""
 
-import json
 import re
 import secrets
 import time
@@ -9,25 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jose import jwt
-from jose.backends import ECKey, RSAKey
-from nacl.signing import SigningKey
-from urllib3.exceptions import HTTPError
-
 from app.encoding import base64url, strict_json
 from app.encoding.printable import printable
 from app.exceptions.answers import REFUSALS
 from app.jwks.algorithms import ALGORITHMS
-from app.jwks.Deadline import Deadline, DeadlineAdapter
 from app.jwks.fetch import is_loopback
 from app.jwt.reasons import Reason
 
+from .forgery import forged, unsigned
+from .Origin import Answer, BadAddress, NoAnswer, Origin
+
 TIMEOUT = 10.0
-LONGEST = 65_536
-"""Bytes of an answer that are looked at."""
-CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 NO_TOKEN, INVALID, EXPIRED = (REFUSALS[reason].error for reason in (Reason.NO_TOKEN, Reason.MALFORMED, Reason.EXPIRED))
 
 
@@ -40,26 +31,12 @@ class Finding:
     found: str
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An origin's answer, as far as it matters here."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        try:
-            return strict_json.loads(self.body)
-        except ValueError:
-            return None
-
-
 class OriginCheck:
     """Checks the origin at ``url``, whose guarded route is ``path``.
 
     ``token`` is one that it should let in, or one that has expired. ``sign`` makes tokens of the issuer that the origin
     believes, out of claims: where it is known, nothing is left out. ``header`` and ``scheme`` say where tokens stand.
+    Raises ``BadAddress``.
     """
 
     def __init__(
@@ -71,9 +48,12 @@ class OriginCheck:
         header: str = "Authorization",
         scheme: str = "Bearer",
     ) -> None:
-        self._url, self._path, self._token, self._sign = url.rstrip("/"), path, token, sign
-        self._header, self._scheme = header, scheme
-        _check_address(url, path, header, scheme, token or "")
+        self._origin = Origin(url, header, scheme, TIMEOUT)
+        self._path, self._token, self._sign = path, token, sign
+        if not re.fullmatch("/[!-~]*", path):
+            raise BadAddress("--path begins with a slash, as in /protected")
+        if not re.fullmatch("[!-~]*", token or ""):
+            raise BadAddress("--token is one word of ASCII")
 
     def run(self) -> Iterator[Finding]:
         """Yield the findings, in their order; the first check that gets no whole answer in time is the last."""
@@ -82,38 +62,35 @@ class OriginCheck:
             yield self._refuses("no token", None, NO_TOKEN)
             yield self._refuses("garbage", "garbage", INVALID)
             claims, header = self._known()
-            unsigned = f"{_segment({'alg': 'none', 'typ': 'JWT'})}.{_segment(claims)}."
-            yield self._refuses("alg: none", unsigned, INVALID)
-            yield self._refuses(
-                "a stranger's key", _forged(claims, header), INVALID, f", kid {printable(header['kid'])}"
-            )
+            yield self._refuses("alg: none", unsigned(claims), INVALID)
+            stranger = forged(claims, header["alg"], header["kid"])
+            yield self._refuses("a stranger's key", stranger, INVALID, f", kid {printable(header['kid'])}")
             yield self._expired(claims)
             yield self._valid(claims)
             yield from self._hidden()
-        except TimeoutError:
-            yield Finding("an answer", False, f"none that was whole after {TIMEOUT:.0f} s")
-        except (requests.RequestException, HTTPError) as error:
-            yield Finding("an answer", False, f"none: {type(error).__name__}")
+        except NoAnswer as error:
+            yield Finding("an answer", False, f"none: {error}")
 
     def _tls(self) -> Finding:
-        if is_loopback(self._url):
+        if is_loopback(self._origin.url):
             return Finding("TLS", True, "not needed on loopback")
-        scheme = urlsplit(self._url).scheme
+        scheme = urlsplit(self._origin.url).scheme
         return Finding("TLS", scheme == "https", scheme)
 
     def _known(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return claims that would be let in, as far as that is known, and the header of their token."""
         now = int(time.time())
         usual = {"iss": "https://stranger.example", "sub": "stranger", "iat": now}
-        claims, header = {**usual, "aud": self._url + self._path}, {"alg": "EdDSA", "kid": "stranger", "typ": "JWT"}
+        claims: dict[str, Any] = {**usual, "aud": self._origin.url + self._path}
+        header: dict[str, Any] = {"alg": "EdDSA", "kid": "stranger"}
         genuine = self._sign({**usual, "exp": now + 300}) if self._sign else self._token
         try:
             parts = [strict_json.loads(base64url.decode(part)) for part in (genuine or "").split(".")[:2]]
             header, claims = {**header, **parts[0]}, {**claims, **parts[1]}
         except (ValueError, TypeError, IndexError):
             pass  # no token, or one that nobody can read: then a stranger's claims have to do
-        if not isinstance(header["kid"], str) or header["alg"] not in ALGORITHMS:
-            header = {"alg": "EdDSA", "kid": "stranger", "typ": "JWT"}
+        if not isinstance(header["kid"], str) or header["alg"] not in tuple(ALGORITHMS):
+            header = {"alg": "EdDSA", "kid": "stranger"}
         return {**claims, "exp": now + 300}, header
 
     def _expired(self, claims: Mapping[str, Any]) -> Finding:
@@ -127,15 +104,14 @@ class OriginCheck:
     def _valid(self, claims: Mapping[str, Any]) -> Finding:
         token = self._sign(claims) if self._sign else self._token
         if token is None or (not self._sign and _expiry(token) < time.time()):
-            return Finding(
-                "a valid token", None, f"not tried: --token names {'one' if token is None else 'an expired one'}"
-            )
-        answer = self._get(self._path, token)
+            named = "one" if token is None else "an expired one"
+            return Finding("a valid token", None, f"not tried: --token names {named}")
+        answer = self._origin.get(self._path, token)
         problems = [] if answer.status == 200 else [f"status {answer.status}, {_error(answer)}: jwt:inspect says why"]
         return _finding("a valid token", problems + self._stored(answer), "let in")
 
     def _refuses(self, check: str, token: str | None, error: str, more: str = "") -> Finding:
-        answer = self._get(self._path, token)
+        answer = self._origin.get(self._path, token)
         problems = []
         if answer.status != 401:
             problems.append(f"status {answer.status} instead of 401")
@@ -153,61 +129,17 @@ class OriginCheck:
         return [] if "no-store" in directives else ["no Cache-Control: no-store"]
 
     def _hidden(self) -> Iterator[Finding]:
-        missing = self._get(f"/{secrets.token_hex(8)}", None)
+        missing = self._origin.get(f"/{secrets.token_hex(8)}", None)
         html = "html" in missing.headers.get("Content-Type", "") or b"<html" in missing.body.lower()
         problems = [] if missing.status == 404 else [f"status {missing.status} for a path that is not there"]
         problems += ["HTML"] if html else []
         problems += ["a traceback"] if b"Traceback" in missing.body else []
         yield _finding("no debug page", problems, "404, and no page")
-        root = self._get("/", None)
+        root = self._origin.get("/", None)
         page = root.status == 200 and "html" in root.headers.get("Content-Type", "")
         yield _finding("no console", ["a page at /"] if page else [], f"status {root.status} at /")
-        metrics = self._get("/metrics", None)
+        metrics = self._origin.get("/metrics", None)
         yield _finding("no metrics", ["/metrics is open"] if metrics.status == 200 else [], f"status {metrics.status}")
-
-    def _get(self, path: str, token: str | None) -> Answer:
-        headers = {"Accept": "application/json", "User-Agent": "origin-check"}
-        if token is not None:
-            headers[self._header] = f"{self._scheme} {token}" if self._scheme else token
-        url = self._url + path
-        with Deadline(TIMEOUT) as deadline, requests.Session() as session:
-            session.mount("http://", DeadlineAdapter(deadline))
-            session.mount("https://", DeadlineAdapter(deadline))
-            session.trust_env = not is_loopback(url)  # no proxy for this machine
-            session.auth = _keep_as_it_is  # nothing out of .netrc
-            try:
-                answer = session.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True)
-                body = answer.raw.read(LONGEST, decode_content=True)
-            except (requests.RequestException, HTTPError, OSError):
-                deadline.left()  # TimeoutError where that is why
-                raise
-            deadline.left()
-        return Answer(answer.status_code, answer.headers, body)
-
-
-class BadAddress(ValueError):
-    """What is to be checked cannot be asked for. Its text says why."""
-
-
-def _check_address(url: str, path: str, header: str, scheme: str, token: str) -> None:
-    """Raise ``BadAddress`` where these are no address, no path, or no parts of a header."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
-    except ValueError:
-        usable = False
-    if not usable or not re.fullmatch("[!-~]+", url) or parts.query or parts.fragment:
-        raise BadAddress("the address is a URL, as in https://origin.example.com")
-    if not re.fullmatch("/[!-~]*", path):
-        raise BadAddress("--path begins with a slash, as in /protected")
-    if not re.fullmatch("[A-Za-z0-9-]+", header) or not re.fullmatch("[!-~]*", scheme):
-        raise BadAddress("--header and --scheme are words, as in Authorization and Bearer")
-    if not re.fullmatch("[!-~]*", token):
-        raise BadAddress("--token is one word of ASCII")
-
-
-def _keep_as_it_is(request: Any) -> Any:
-    return request
 
 
 def _finding(check: str, problems: list[str], fine: str) -> Finding:
@@ -220,29 +152,8 @@ def _error(answer: Answer) -> str:
     return ascii(error)[1:-1][:64] if isinstance(error, str) else "nothing"
 
 
-def _segment(value: Any) -> str:
-    return base64url.encode(json.dumps(value, separators=(",", ":")).encode())
-
-
 def _expiry(token: str) -> float:
     try:
         return float(strict_json.loads(base64url.decode(token.split(".")[1]))["exp"])
     except (ValueError, TypeError, KeyError, IndexError):
         return float("inf")
-
-
-def _forged(claims: Mapping[str, Any], header: Mapping[str, Any]) -> str:
-    """Return a token as the origin's issuer would sign it, with a key that was made just now."""
-    algorithm = header["alg"]
-    key: Any
-    if algorithm in CURVES:
-        key = ECKey(ec.generate_private_key(CURVES[algorithm]), algorithm).to_dict()
-    elif ALGORITHMS[algorithm].kty == "RSA":
-        key = RSAKey(rsa.generate_private_key(65537, 2048), "RS256").to_dict()
-        key.pop("alg")
-    else:
-        made = SigningKey.generate()
-        key = {"kty": "OKP", "crv": "Ed25519", "d": base64url.encode(bytes(made))}
-        key["x"] = base64url.encode(bytes(made.verify_key))
-    token: str = jwt.encode(dict(claims), key, algorithm=algorithm, headers={"kid": header["kid"]})
-    return token

@@ -1,23 +1,19 @@
 """The keys of one issuer, held and renewed: when to fetch, who waits for it, and for how long."""
 
-import logging
 import random
 import threading
 import time
 from collections.abc import Callable
 
-from app.encoding.printable import printable
-
 from .fetch import Document, FetchFailed
 from .Flight import Flight
 from .Held import Held, renewed
+from .Journal import Journal
 from .keys import Verifier
 from .KeySet import BadKeySet
 from .KeysUnavailable import KeysUnavailable
 from .Schedule import Policy, Schedule
 from .WaitingRoom import WaitingRoom
-
-log = logging.getLogger("app.jwks")
 
 RANDOM = random.SystemRandom()
 """Not the process's generator: that one is for the application to seed, and to expect unchanged."""
@@ -46,7 +42,7 @@ class RemoteKeySet:
         self.issuer, self._fetch, self._allowed, self._policy = issuer, fetch, allowed, policy
         self._waiting_room, self._clock, self._spread = waiting_room, clock, spread
         self._held: Held | None = None  # replaced whole, read without the lock
-        self._told = ""
+        self._journal = Journal(issuer)
         self.on_change: Callable[[], None] = lambda: None
         self.restart()
 
@@ -118,7 +114,7 @@ class RemoteKeySet:
             if schedule.allows_for_unknown(now):
                 return self._begin(now, for_unknown=True), True
             if schedule.want_for_unknown():
-                log.info("jwks_cooldown issuer=%s", self.issuer)
+                self._journal.cooling_down()
                 self.on_change()
             if schedule.last_failed:
                 raise self._unavailable(now, holding=True)
@@ -181,7 +177,7 @@ class RemoteKeySet:
         except (FetchFailed, BadKeySet) as error:
             failure = str(error)
         except Exception:
-            log.exception("jwks_fetch_broke issuer=%s", self.issuer)
+            self._journal.broke()
         with self._lock:
             if self._under_way is not fetch:
                 return  # given up on
@@ -195,34 +191,13 @@ class RemoteKeySet:
 
     def _settle_success(self, before: Held | None, answer: Held) -> None:
         """Take over a good answer. The lock is held."""
-        if self._schedule.last_failed:
-            log.info("jwks_outage_over issuer=%s", self.issuer)
-        if before is None or before.generation != answer.generation:
-            event = "jwks_rotated" if before else "jwks_first_keys"
-            log.info("%s issuer=%s keys=%d", event, self.issuer, len(answer.key_set.keys))
-            for entry in answer.key_set.unusable:
-                log.warning("jwks_key_refused issuer=%s kid=%s why=%r", self.issuer, printable(entry.kid), entry.why)
+        self._journal.answered(before, answer, self._schedule.last_failed)
         self._held = answer
         self._schedule.succeeded(self._clock(), answer.fresh_until - answer.fetched_at)
 
     def _settle_failure(self, fetch: Flight, why: str) -> None:
         """Take over that there is no answer. The lock is held."""
         now, held = self._clock(), self._held
-        if not self._schedule.last_failed:
-            log.warning("jwks_outage_begins issuer=%s why=%r", self.issuer, why)
-        self._tell_age(held, now)
+        self._journal.failed(why, held, now, self._schedule.last_failed)
         fresh = held is not None and now < held.fresh_until
         self._schedule.failed(now, back_off=not (fetch.for_unknown and fresh))  # strangers' kids start no back-off
-
-    def _tell_age(self, held: Held | None, now: float) -> None:
-        """Tell once that held keys are past their freshness, and once that they serve no more."""
-        if held is None or now < held.fresh_until:
-            told = ""
-        elif now < held.usable_until:
-            told = "jwks_serving_stale"
-        else:
-            told = "jwks_keys_expired"
-        if told and told != self._told:
-            seconds = max(0, int(held.usable_until - now)) if held else 0
-            log.warning("%s issuer=%s seconds_left=%d", told, self.issuer, seconds)
-        self._told = told
