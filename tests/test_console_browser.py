@@ -26,6 +26,7 @@ def browser():
     if CHROMIUM is None:
         assert not os.environ.get("BROWSER_REQUIRED"), "there is no chromium: apt-get install chromium"
         pytest.skip("there is no chromium: apt-get install chromium")
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
