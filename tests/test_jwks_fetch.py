@@ -126,7 +126,7 @@ def drip(handler, start):
 def test_a_server_that_drips_does_not_hold_the_fetch_past_its_deadline(local, start):
     text, seconds = failure(local, lambda handler: drip(handler, start), timeout=0.5)
 
-    assert "deadline" in text and 0.4 < seconds < 3
+    assert "deadline" in text and 0.4 < seconds < 8
 
 
 def test_a_server_that_hangs_does_not_hold_the_fetch_past_its_deadline(local):
@@ -134,7 +134,7 @@ def test_a_server_that_hangs_does_not_hold_the_fetch_past_its_deadline(local):
     text, seconds = failure(local, lambda handler: release.wait(10), timeout=0.5)
     release.set()
 
-    assert "deadline" in text and seconds < 3
+    assert "deadline" in text and seconds < 8
 
 
 def test_a_server_that_never_accepts_does_not_hold_the_fetch_past_its_deadline(local):
@@ -150,7 +150,7 @@ def test_a_server_that_never_accepts_does_not_hold_the_fetch_past_its_deadline(l
         for filler in full:
             filler.close()
 
-    assert "deadline" in text and seconds < 3
+    assert "deadline" in text and seconds < 8
 
 
 def test_a_refused_connection_is_tried_twice_and_fails_at_once(local):
