@@ -449,6 +449,7 @@ def others(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         "act": {"sub": "x"},
         "events": {},
         "nested": [[{"a": [1.5]}]],
+        "wide": [[{}] for _ in range(80)],
     }.items():
         yield f"{name} is handed on", bearer(issuer.token(**{name: value})), None
     for literal in ("1e999", "-1e400"):
