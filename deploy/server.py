@@ -4,6 +4,7 @@ Settings come from the environment alone, and are checked before anything listen
 way are answered; HUP replaces its processes one after the other.
 """
 
+import gc
 import importlib
 import os
 import resource
@@ -90,12 +91,21 @@ def server(settings: Settings) -> Server:
     )
 
 
+def _import_what_is_shared() -> None:
+    """Import what every process needs, before they are forked: then they share its memory."""
+    for name in ("app.foundation.Application", "app.foundation.FrameworkKernel", "config.providers", "Kernel"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a process would write to what it shares, and so copy it
+
+
 def main() -> None:
     """Check the settings, and serve in the foreground."""
     try:
         settings = read_settings(ConfigFiles())
     except BadSettings as bad:
         sys.exit(str(bad))
+    _import_what_is_shared()
     server(settings).serve()
 
 
