@@ -9,6 +9,7 @@ from enum import Enum
 from uuid import UUID
 
 import pytest
+from masonite.controllers import Controller
 from masonite.exceptions import StrictContainerException
 from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
@@ -328,6 +329,31 @@ def test_a_status_of_an_exception_is_answered_with_its_own_phrase_alone():
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
+
+
+class ReturningController(Controller):
+    returned = None
+
+    def act(self):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    ("returned", "status", "body"),
+    [
+        ({"a": 1}, 200, b'{"a":1}'),
+        ([1, "b"], 200, b'[1,"b"]'),
+        (({"a": 1}, 201), 201, b'{"a":1}'),
+        ("text", 200, b"text"),
+        (7, 200, b"7"),
+    ],
+)
+def test_what_an_action_returns_is_the_answer(monkeypatch, returned, status, body):
+    monkeypatch.setattr(ReturningController, "returned", returned)
+
+    answer = request(application(Route.get("/x", ReturningController.act)), "GET", "/x")
+    assert (answer.status, answer.body) == (status, body)
+    assert answer.headers["content-length"] == str(len(body))
 
 
 class Odd(Enum):
