@@ -85,10 +85,11 @@ def test_exporting_twice_changes_nothing_and_an_edited_file_is_kept(project, tmp
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.*")} == times
 
     edited = folder / "config/policies.json"
-    edited.write_text(edited.read_text().replace("300", "60"))
+    edited.write_text(edited.read_text().replace("300", "60").replace("{", "{ <fg=nope>", 1))
     (folder / "README.md").unlink()
     refused = craft(project, "zuplo:export", str(folder))
     assert refused.returncode == 1 and not (folder / "README.md").exists()
+    assert "-{ <fg=nope>" in refused.stderr
     assert '-          "expiresIn": 60' in refused.stderr and '+          "expiresIn": 300' in refused.stderr
     assert "60" in edited.read_text()
 

@@ -13,7 +13,7 @@ from app.gateway.Origin import BadAddress
 from app.gateway.OriginCheck import OriginCheck
 from tests.support.gateway import GATEWAY
 from tests.support.project import copy_of_the_project, craft, serve
-from tests.support.servers import free_port, production
+from tests.support.servers import ROOT, free_port, production
 from tests.support.wsgi_client import request
 
 
@@ -217,11 +217,23 @@ def test_the_command_on_the_production_server(tmp_path):
             assert ("✗" in ended.stdout) == bool(status) and "✓" in ended.stdout
 
 
+def says_what_it_likes(path, headers, status, answered, body):
+    return status, answered, b'{"error": "<fg=nope>x</> \\u001b[31m"}'
+
+
+def test_what_an_origin_says_is_printed_as_it_stands(application):
+    with origin(application, says_what_it_likes) as url:
+        ended = craft(ROOT, "origin:check", url)
+
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "<fg=nope>x</>" in ended.stdout and "\x1b" not in ended.stdout
+
+
 def test_the_development_server_is_checked_with_tokens_of_its_own(tmp_path):
     project = copy_of_the_project(tmp_path / "project")
     with serve(project, tmp_path / "log") as server:
         ended = craft(project, "origin:check", f"http://127.0.0.1:{server.port}")
 
     lines = ended.stdout.splitlines()
-    assert [line for line in lines if line.startswith("–")] == []  # noqa: RUF001
+    assert [line for line in lines if line.startswith("·")] == []
     assert [line.split()[1:3] for line in lines if line.startswith("✗")] == [["no", "console"]]

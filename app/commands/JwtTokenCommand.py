@@ -5,17 +5,17 @@ import os
 import time
 from typing import Any
 
-from masonite.commands import Command
-
 from app.issuer.Development import Development, NotRunning
 from app.issuer.IssuerKeys import BadKeyFile
 from app.jwks.algorithms import ALGORITHMS
+
+from .PlainCommand import PlainCommand
 
 LIFE = 300
 """Seconds that a gateway's token lives by default."""
 
 
-class JwtTokenCommand(Command):
+class JwtTokenCommand(PlainCommand):
     """
     Print a token of the development issuer, and nothing else
 
@@ -27,10 +27,6 @@ class JwtTokenCommand(Command):
         {--alg=EdDSA : What it is signed with}
         {--claim=* : A claim of its own, as name=value, the value in JSON or plain; may be repeated}
     """
-
-    def __init__(self, application: Any) -> None:
-        super().__init__()
-        self.app = application
 
     def handle(self) -> int:
         try:

@@ -2,22 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from masonite.commands import Command
+from .PlainCommand import PlainCommand
 
 
-class OpenApiWriteCommand(Command):
+class OpenApiWriteCommand(PlainCommand):
     """
     Write the API description (OpenAPI 3.1) that GET /openapi.json answers with
 
     openapi:write
         {file : The file to write; - for standard output}
     """
-
-    def __init__(self, application: Any) -> None:
-        super().__init__()
-        self.app = application
 
     def handle(self) -> int:
         text = json.dumps(self.app.make("openapi").document(), ensure_ascii=False, indent=2) + "\n"

@@ -1,19 +1,16 @@
 """``craft origin:check``."""
 
 from typing import Any
-from urllib.parse import urlsplit
-
-from masonite.commands import Command
 
 from app.gateway.Origin import BadAddress
 from app.gateway.OriginCheck import OriginCheck
 from app.issuer.Development import Development, NotRunning
 from app.issuer.IssuerKeys import BadKeyFile
 
-MARKS = {True: "✓", False: "✗", None: "–"}  # noqa: RUF001
+from .PlainCommand import MARKS, PlainCommand
 
 
-class OriginCheckCommand(Command):
+class OriginCheckCommand(PlainCommand):
     """
     Try a deployed origin from outside: what it lets in, and what it refuses
 
@@ -25,17 +22,11 @@ class OriginCheckCommand(Command):
         {--scheme=Bearer : What stands before them; empty for nothing}
     """
 
-    def __init__(self, application: Any) -> None:
-        super().__init__()
-        self.app = application
-
     def handle(self) -> int:
         url, path = self.argument("url"), self.option("path")
         token, header, scheme = self.option("token") or None, self.option("header"), self.option("scheme")
         try:
-            check = OriginCheck(url, path, token, None, header, scheme)
-            if token is None:
-                check = OriginCheck(url, path, None, self._sign(url), header, scheme)
+            check = OriginCheck(url, path, token, None if token else self._sign(url), header, scheme)
         except BadAddress as error:
             self.line_error(f"origin:check: {error}")
             return 1
@@ -51,7 +42,7 @@ class OriginCheckCommand(Command):
         storage = self.app.get_storage_path()
         try:
             running = Development.running(storage)
-            if urlsplit(url).netloc != urlsplit(running.address).netloc:
+            if url.rstrip("/") != running.address:
                 return None
             keys = Development.keys(storage)
         except (NotRunning, BadKeyFile, OSError):

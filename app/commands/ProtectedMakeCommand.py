@@ -1,18 +1,17 @@
 """``craft protected:make``."""
 
 from pathlib import Path
-from typing import Any
-
-from masonite.commands import Command
 
 from app.exceptions.HttpException import HttpException
 from app.generator.Blueprint import BadBlueprint, Blueprint
 from app.generator.routes_file import UnknownForm, with_route
 
+from .PlainCommand import PlainCommand
+
 ROUTES = "routes/web.py"
 
 
-class ProtectedMakeCommand(Command):
+class ProtectedMakeCommand(PlainCommand):
     """
     Make a guarded controller, its route and its test
 
@@ -21,10 +20,6 @@ class ProtectedMakeCommand(Command):
         {--path= : The route's path; the name's by default}
         {--scope= : The scopes that a caller needs, separated by commas; none by default}
     """
-
-    def __init__(self, application: Any) -> None:
-        super().__init__()
-        self.app = application
 
     def handle(self) -> int:
         root = Path(self.app.base_path)
@@ -54,6 +49,8 @@ class ProtectedMakeCommand(Command):
         for file in (blueprint.controller_file, blueprint.test_file):
             if (root / file).exists():
                 raise BadBlueprint(f"{file} is there already, and is not overwritten")
+            if not (root / file).parent.is_dir():
+                raise BadBlueprint(f"there is no folder for {file}")
         try:
             route, _ = self.app.make("router").match(blueprint.example, "GET")
         except HttpException:

@@ -10,17 +10,18 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from masonite.commands import Command
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from app.issuer.Development import MARKER, Development
 from app.issuer.IssuerKeys import BadKeyFile
 from app.issuer.IssuerServer import IssuerServer
 
+from .PlainCommand import PlainCommand
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
-class ServeCommand(Command):
+class ServeCommand(PlainCommand):
     """
     Run the application for development; without JWT_ISSUER, with an issuer of its own
 
@@ -29,10 +30,6 @@ class ServeCommand(Command):
         {--b|host=127.0.0.1 : The address to listen on}
         {--d|dont-reload : Do not start anew where a file changes}
     """
-
-    def __init__(self, application: Any) -> None:
-        super().__init__()
-        self.app = application
 
     def handle(self) -> int:
         host, port = self.option("host"), self.option("port")
@@ -44,8 +41,9 @@ class ServeCommand(Command):
             return self._develop(host, int(port))
         if MARKER in os.environ and os.environ.get("APP_ENV") == "local":
             _end_with_supervisor(int(os.environ[MARKER]))
-            self._keep_to_loopback(int(port))
-            self._open_console(host, int(port))
+            self.app.bind("development.listens", (host, int(port)))
+            self._keep_to_loopback()
+            self._open_console()
         self._serve(host, int(port))
         return 0
 
@@ -81,17 +79,15 @@ class ServeCommand(Command):
             development.withdraw(storage)
             issuer.close()
 
-    def _keep_to_loopback(self, port: int) -> None:
+    def _keep_to_loopback(self) -> None:
         from app.middlewares.LoopbackOnlyMiddleware import LoopbackOnlyMiddleware
 
-        self.app.bind("development.port", port)
         self.app.make("middleware").add([LoopbackOnlyMiddleware])
 
-    def _open_console(self, host: str, port: int) -> None:
+    def _open_console(self) -> None:
         from app.middlewares.SameOriginMiddleware import SameOriginMiddleware
         from routes.console import ROUTES
 
-        self.app.bind("development.listens", (host, port))
         self.app.make("middleware").add({"console": [SameOriginMiddleware]})
         self.app.make("router").add(*ROUTES)
 

@@ -2,14 +2,13 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
-
-from masonite.commands import Command
 
 from app.gateway.ZuploProject import ZuploProject, slug
 
+from .PlainCommand import PlainCommand
 
-class ZuploExportCommand(Command):
+
+class ZuploExportCommand(PlainCommand):
     """
     Write a Zuplo project whose routes are the guarded ones of this origin
 
@@ -18,10 +17,6 @@ class ZuploExportCommand(Command):
         {--f|force : Overwrite files that were edited}
         {--g|grant-scopes : Let the gateway grant each caller the scopes that a route asks for}
     """
-
-    def __init__(self, application: Any) -> None:
-        super().__init__()
-        self.app = application
 
     def handle(self) -> int:
         folder = Path(self.argument("directory"))
