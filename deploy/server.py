@@ -44,8 +44,8 @@ class ConfigFiles:
 class CoreEachServer(Server):
     """Granian, with each of its processes on a core of its own.
 
-    The threads of a process compute one at a time (the GIL): spread over several cores they only wait for each other,
-    which costs a fifth of the throughput (``python -m benchmarks.http``).
+    The threads of a process compute one at a time (the GIL): spread over several cores they only wait for each other.
+    On two cores, this was worth a fifth of the throughput.
     """
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:

@@ -1,6 +1,5 @@
 """For tests of controllers: requests through the real application, with real tokens."""
 
-import io
 import json
 import unittest
 from typing import Any
@@ -9,7 +8,7 @@ from masonite.tests.HttpTestResponse import HttpTestResponse
 
 from app.foundation.Response import Response
 from tests.support.gateway import GATEWAY
-from tests.support.wsgi_client import environ
+from tests.support.wsgi_client import request
 
 
 class TestCase(unittest.TestCase):
@@ -59,12 +58,8 @@ class TestCase(unittest.TestCase):
         """Send a request, with `data` as JSON where there is any."""
         body = None if data is None else json.dumps(data).encode()
         headers = self.headers | ({"Content-Type": "application/json"} if body is not None else {})
-        made = environ(method, path, headers, body)
-        made["wsgi.input"] = io.BytesIO(body or b"")
+        answer = request(self.application, method, path, headers, body)
         response = Response(self.application)
-
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-            response.status(status).with_headers(dict(headers))
-
-        response.content = b"".join(self.application(made, start_response))
+        response.status(answer.status).with_headers(dict(answer.header_list))
+        response.content = answer.body
         return HttpTestResponse(self, self.application, None, response, None)

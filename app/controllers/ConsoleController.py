@@ -17,6 +17,7 @@ from masonite.response import Response
 from app.encoding import strict_json
 from app.exceptions.HttpException import HttpException
 from app.issuer.Development import Development
+from app.issuer.IssuerKeys import BadKeyFile
 from app.jwks.algorithms import ALGORITHMS
 from app.jwks.KeysUnavailable import KeysUnavailable
 from app.jwt.inspection import inspect
@@ -25,8 +26,8 @@ POLICY = (
     "default-src 'none'; connect-src 'self'; img-src data:; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-OWN = ("/", "/console/state", "/console/token", "/console/send")
-"""The console's own routes: it does not list them."""
+OWN = "Console"
+"""The group of the console's own routes: it does not list them."""
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 LONGEST_TOKEN = 16_384
 LONGEST_LIFE = 31_536_000
@@ -59,7 +60,7 @@ class ConsoleController(Controller):
                     "summary": each.summary,
                 }
                 for each in make("openapi").operations()
-                if each.path not in OWN
+                if each.group != OWN
             ],
             "algorithms": [name for name in ALGORITHMS if name in make("settings").issuers[0].algorithms],
             "audience": f"{_address(request)}/",
@@ -82,7 +83,10 @@ class ConsoleController(Controller):
         now = int(time.time())
         claims = {"iss": request.app.make("settings").issuers[0].name, "iat": now + min(ttl, 0), "exp": now + ttl}
         claims |= {name: asked[name] for name in ("sub", "aud", "scope") if asked.get(name)}
-        keys = Development.keys(request.app.get_storage_path())
+        try:
+            keys = Development.keys(request.app.get_storage_path())
+        except (BadKeyFile, OSError):
+            return {"problem": "The development issuer's keys cannot be read: start the server anew."}
         return {"token": keys.sign({**claims, **further}, asked["alg"])}
 
     def send(self, request: Request) -> Any:
@@ -105,13 +109,13 @@ class ConsoleController(Controller):
 def _keys(key_set: Any) -> list[dict[str, Any]]:
     held = key_set.held()
     if held is None:
-        return [{"issuer": key_set.issuer, "kid": "–", "algorithm": "–", "age": "–", "state": "none held"}]  # noqa: RUF001
+        return [{"issuer": key_set.issuer, "kid": "-", "algorithm": "-", "age": "-", "state": "none held"}]
     age = f"{key_set.age():.0f} s"
     state = "fresh" if key_set.is_fresh() else "stale"
     usable = [
         {
             "issuer": key_set.issuer,
-            "kid": key.kid or "–",  # noqa: RUF001
+            "kid": key.kid or "-",
             "algorithm": key.alg or ", ".join(sorted(key.verifiers)),
             "age": age,
             "state": state,
@@ -119,7 +123,7 @@ def _keys(key_set: Any) -> list[dict[str, Any]]:
         for key in held.key_set.keys
     ]
     refused = [
-        {"issuer": key_set.issuer, "kid": each.kid or "–", "algorithm": each.alg or "–", "age": age, "state": each.why}  # noqa: RUF001
+        {"issuer": key_set.issuer, "kid": each.kid or "-", "algorithm": each.alg or "-", "age": age, "state": each.why}
         for each in held.key_set.unusable
     ]
     return usable + refused

@@ -24,15 +24,6 @@ class Headers(HeaderBag):
     def convert_name(self, name: str) -> str:
         return name.lower()
 
-    def add(self, header: Header) -> None:
-        self.bag[header.name.lower()] = header
-
-    def add_if_not_exists(self, header: Header) -> None:
-        self.bag.setdefault(header.name.lower(), header)
-
-    def __contains__(self, name: str) -> bool:
-        return name.lower() in self.bag
-
     def load(self, environ: dict[str, Any]) -> None:
         for key, value in environ.items():
             if key.startswith("HTTP_"):

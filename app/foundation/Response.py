@@ -67,13 +67,6 @@ class Response(MasoniteResponse):
         """Answer with ``payload`` as JSON; ``ValueError`` where JSON has no such value (``NaN``, a lone surrogate)."""
         return self.json_text(_encode(payload), status)
 
-    def view(self, view: Any, status: Any = 200) -> Any:
-        """Answer with what an action returned."""
-        if isinstance(view, dict) and self._status is None:  # the usual case, without what the others need
-            self.original = view
-            return self.json(view, status)
-        return super().view(view, status)
-
     def json_text(self, content: bytes, status: Any = 200) -> bytes:
         """Answer with ``content``, which is JSON already."""
         self.content = content

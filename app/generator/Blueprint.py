@@ -49,7 +49,7 @@ class Blueprint:
             raise BadBlueprint(f"{path} belongs to the development console")
         asked = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
         for scope in asked:
-            if not SCOPE.fullmatch(scope) or "'" in scope:
+            if not SCOPE.fullmatch(scope):
                 raise BadBlueprint(f"{scope!r} is no scope")
         return cls(name, path, asked, _parameters(path))
 

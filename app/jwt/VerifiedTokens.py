@@ -42,9 +42,10 @@ class VerifiedTokens:
         """Return what is kept of the token ``text``."""
         if not self._places or self._came_before[hash(text) % self._places] != hash(text):
             return None
+        digest = _digest(text)
         with self._lock:
             try:
-                return self._cache[_digest(text)]
+                return self._cache[digest]
             except KeyError:
                 return None
 
@@ -61,8 +62,9 @@ class VerifiedTokens:
     def put(self, text: str, verified: Verified) -> None:
         """Keep the token ``text``."""
         if len(verified.claims) <= MAX_CLAIMS:
+            digest = _digest(text)
             with self._lock:
-                self._cache[_digest(text)] = verified
+                self._cache[digest] = verified
 
 
 def _digest(text: str) -> bytes:

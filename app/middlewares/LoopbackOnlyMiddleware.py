@@ -22,7 +22,7 @@ class LoopbackOnlyMiddleware(Middleware):
 
     def before(self, request: Any, response: Any) -> Any:
         environ = request.environ
-        port = request.app.make("development.port")
+        _, port = request.app.make("development.listens")
         if environ.get("HTTP_HOST", "").lower() not in {f"{name}:{port}" for name in _LOOPBACK}:
             log.warning("refused: development answers to Host 127.0.0.1:%s or localhost:%s alone", port, port)
             raise HttpException(400)

@@ -1,6 +1,5 @@
 """The whole description."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from app.exceptions.answers import ERRORS, REFUSALS
@@ -96,7 +95,7 @@ def _phrases() -> dict[int, dict[str, set[str]]]:
 def _response(status: int) -> Document:
     phrases = _phrases()[status]
     properties: Document = {"error": {"type": "string", "enum": sorted(phrases)}}
-    details = _sorted(one for each in phrases.values() for one in each)
+    details = sorted({one for each in phrases.values() for one in each})
     if details:
         properties["details"] = {"type": "string", "enum": details}
     schema = {"type": "object", "required": ["error"], "properties": properties, "additionalProperties": False}
@@ -115,7 +114,3 @@ def _response(status: int) -> Document:
 
 def _header(told: str) -> Document:
     return {"description": told, "schema": {"type": "string"}}
-
-
-def _sorted(values: Iterable[str]) -> list[str]:
-    return sorted(set(values))
