@@ -9,15 +9,15 @@ import importlib
 import os
 import resource
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
-from granian.server import Server
 
 from app.settings.Settings import BadSettings, Settings, read_settings
+
+from .GracefulServer import GracefulServer
 
 MAX_HEADERS = 32_768
 """Bytes that are read of a request's line and headers at a time: of what takes more than two such reads, and of more
@@ -29,8 +29,6 @@ CONNECTIONS = 8192
 """That a process holds at once, idle ones included; more wait. An idle one is closed after ``HEADER_SECONDS``."""
 SPARE_FILES = 64
 """File descriptors that are left to everything else."""
-STOP_SECONDS = 9
-"""Seconds for the requests under way, once the server is told to end."""
 
 
 class ConfigFiles:
@@ -41,24 +39,12 @@ class ConfigFiles:
         return getattr(importlib.import_module(f"config.{module}"), name.upper(), default)
 
 
-class CoreEachServer(Server):
-    """Granian, with each of its processes on a core of its own.
+def _has_core_for_each(processes: int) -> bool:
+    """Whether there are just as many cores as processes. Then each gets one of its own.
 
     The threads of a process compute one at a time (the GIL): spread over several cores they only wait for each other.
-    On two cores, this was worth a fifth of the throughput.
+    On two cores, this was worth a fifth of the throughput. On a larger machine, others are to choose theirs freely.
     """
-
-    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:
-        return super()._spawn_worker(idx, target, partial(_load_on_core, idx, callback_loader))
-
-
-def _load_on_core(number: int, load: Callable[[], Any]) -> Any:
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[number]})
-    return load()
-
-
-def _has_core_for_each(processes: int) -> bool:
-    """Whether there are just as many cores as processes: on a larger machine, others are to choose theirs freely."""
     return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == processes
 
 
@@ -72,11 +58,10 @@ def _connections() -> int:
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, soft - SPARE_FILES))
 
 
-def server(settings: Settings) -> Server:
+def server(settings: Settings) -> GracefulServer:
     """Return the server that ``settings`` ask for: granian, whose side of HTTP is compiled."""
     folds = "-" in settings.header  # WSGI would let a client stand in for such a header: see deploy/asgi.py
-    kind = CoreEachServer if _has_core_for_each(settings.processes) else Server
-    return kind(
+    return GracefulServer(
         "deploy.asgi:application" if folds else "wsgi:application",
         address="0.0.0.0",  # noqa: S104  # behind a gateway, from other machines
         port=settings.port,
@@ -87,8 +72,16 @@ def server(settings: Settings) -> Server:
         http=HTTPModes.http1,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MAX_HEADERS),
-        workers_kill_timeout=STOP_SECONDS,
+        on_core=_has_core_for_each(settings.processes),
+        prepare=partial(_wait_for_keys, settings.jwks.timeout),
     )
+
+
+def _wait_for_keys(seconds: float) -> None:
+    """Until the first fetches are over: the process that is replaced answers meanwhile."""
+    from wsgi import application
+
+    application.make("jwks").wait_for_first_fetches(seconds)
 
 
 def _import_what_is_shared() -> None:

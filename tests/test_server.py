@@ -144,33 +144,122 @@ def test_it_starts_without_its_issuer_and_works_once_there_is_one(tmp_path):
     assert seconds < 10
 
 
-def test_term_ends_it_and_what_is_under_way_is_answered(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)  # a process that is only starting would not hear it
-        assert server.get("/protected", bearer(gateway.token()))[0] == 200
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(15)
+def ask_on(connection, token):
+    """One request on a connection that is kept, and whether the server wants to keep it too."""
+    connection.request("GET", "/protected", headers=bearer(token))
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("Connection") != "close"
 
-    assert server.process.returncode == 0 and time.monotonic() - began < 10
+
+class Clients:
+    """Clients that ask as fast as they can, on connections that they keep, until they are stopped or refused."""
+
+    def __init__(self, port, token, number=8):
+        self.statuses, self.failures, self.stopped = [], [], threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(port, token)) for _ in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, port, token):
+        while not self.stopped.is_set():
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                try:
+                    connection.connect()
+                except ConnectionRefusedError:
+                    return  # nothing of it was accepted
+                try:
+                    kept = True
+                    while kept and not self.stopped.is_set():
+                        status, kept = ask_on(connection, token)
+                        self.statuses.append(status)
+                except (OSError, http.client.HTTPException) as error:
+                    self.failures.append(repr(error))
+
+    def stop(self):
+        self.stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Token"])
+def test_term_fails_nobody_that_was_let_in(gateway, tmp_path, header):
+    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_HEADER": header}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        wait_for_keys(server)
+        clients = Clients(server.port, gateway.token())
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as halfway:
+            halfway.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+            time.sleep(0.5)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(2)
+            halfway.sendall(b"\r\n")
+            answered = halfway.recv(65536)
+        server.process.wait(15)
+        seconds = time.monotonic() - began
+        clients.stop()
+
+    assert (server.process.returncode, clients.failures) == (0, []) and seconds < 10
+    assert set(clients.statuses) == {200 if header == "Authorization" else 401} and len(clients.statuses) > 100
+    assert answered.startswith(b"HTTP/1.1 200")
+
+
+def test_term_is_heard_while_it_starts_and_while_it_is_reloaded(gateway, tmp_path):
+    for begins in (0.0, 0.1, 0.2, 0.3):
+        with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(begins)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(15)
+        assert server.process.returncode == 0 and time.monotonic() - began < 5
+        assert "Killing" not in server.output()
+
+
+def test_a_client_that_never_ends_its_request_does_not_hold_up_the_end(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        with socket.create_connection(("127.0.0.1", server.port)) as endless:
+            endless.sendall(b"GET /")
+            time.sleep(0.2)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(15)
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_process_that_dies_is_replaced(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        before = workers(server)
+        os.kill(int(min(before)), signal.SIGKILL)
+        end = time.monotonic() + 30
+        while len(workers(server) - before) < 1 or len(workers(server)) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert server.get("/protected", bearer(gateway.token()))[0] == 200
 
 
 def workers(server):
     return set(server.children())
 
 
-def test_hup_replaces_the_processes_one_after_the_other(gateway, tmp_path):
+def test_hup_replaces_the_processes_and_fails_nobody(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
         wait_for_keys(server)
         before = workers(server)
+        clients = Clients(server.port, gateway.token())
         server.process.send_signal(signal.SIGHUP)
         end = time.monotonic() + 30
         while (workers(server) & before or len(workers(server)) < 2) and time.monotonic() < end:
-            assert server.get("/protected", bearer(gateway.token()))[0] == 200
             time.sleep(0.1)
         after = workers(server)
+        clients.stop()
 
     assert len(before) == len(after) == 2 and not before & after
+    assert (set(clients.statuses), clients.failures) == ({200}, []) and len(clients.statuses) > 100
 
 
 def cores(server):

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -46,6 +47,12 @@ class KeySets(Mapping[str, RemoteKeySet]):
         # a forked child has this object, but not its threads: and perhaps a lock that one of them held
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _revive(reference()))
+
+    def wait_for_first_fetches(self, seconds: float) -> None:
+        """Wait until each issuer has answered once, well or badly, but no longer than that."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not all(each.held() or each.failing() for each in self.values()):
+            time.sleep(0.01)
 
     def _start_thread(self) -> None:
         self._wake = threading.Event()
