@@ -1,12 +1,11 @@
 """The application's part of the start: its middleware, its configuration and its routes."""
 
-import logging
 from typing import ClassVar
 
 from masonite.routes import Route
 
 from app.foundation.Configuration import Configuration
-from app.foundation.LineFormatter import LineFormatter
+from app.log.set_up import set_up
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
 
 
@@ -25,22 +24,20 @@ class Kernel:
         self.application = app
 
     def register(self):
-        self.register_log()
         self.register_configuration()
+        self.register_log()
         self.register_middleware()
         self.register_routes()
         self.register_commands()
-
-    def register_log(self):
-        handler = logging.StreamHandler()
-        handler.setFormatter(LineFormatter())
-        logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     def register_configuration(self):
         self.application.bind("config.location", "config")
         configuration = Configuration(self.application)
         configuration.load()
         self.application.bind("config", configuration)
+
+    def register_log(self):
+        set_up(self.application.make("config").get("application.env"))
 
     def register_middleware(self):
         self.application.make("middleware").add(self.route_middleware).add(self.http_middleware)

@@ -5,6 +5,7 @@ from app.providers.JWKSProvider import JWKSProvider
 from app.providers.JWTProvider import JWTProvider
 from app.providers.OpenApiProvider import OpenApiProvider
 from app.providers.SettingsProvider import SettingsProvider
+from app.providers.TelemetryProvider import TelemetryProvider
 
 PROVIDERS = [
     ExceptionProvider,
@@ -12,4 +13,5 @@ PROVIDERS = [
     JWKSProvider,
     JWTProvider,
     OpenApiProvider,
+    TelemetryProvider,
 ]

@@ -15,6 +15,7 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
+from app.log.set_up import set_up
 from app.settings.Settings import BadSettings, Settings, read_settings
 
 from .GracefulServer import GracefulServer
@@ -71,6 +72,7 @@ def server(settings: Settings) -> GracefulServer:
         backpressure=_connections(),
         http=HTTPModes.http1,
         websockets=False,
+        log_dictconfig={"loggers": {"_granian": {"propagate": True}}},  # to the log of the application
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MAX_HEADERS),
         on_core=_has_core_for_each(settings.processes),
         prepare=partial(_wait_for_keys, settings.jwks.timeout),
@@ -98,6 +100,7 @@ def main() -> None:
         settings = read_settings(ConfigFiles())
     except BadSettings as bad:
         sys.exit(str(bad))
+    set_up(settings.environment)
     _import_what_is_shared()
     server(settings).serve()
 

@@ -19,6 +19,7 @@ from app.jwt.scopes import has_scopes, scopes_of
 from app.jwt.TokenVerifier import TokenVerifier
 from app.jwt.VerifiedTokens import MAX_CLAIMS
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
+from app.telemetry.AccessLog import AccessLog
 from tests.support.applications import EchoController, application
 from tests.support.clock import Clock
 from tests.support.signing import Key
@@ -368,6 +369,8 @@ def scoped(application, issuer):
     made.make("router").set(Route.get("/orders", EchoController.plain).middleware("jwt:read:orders,write:orders"))
     made.bind("guard", application.make("guard"))
 
+    made.make("observers").append(AccessLog())
+
     def get(**claims):
         token = issuer.token(**claims)
         return request(made, "GET", "/orders", {"Authorization": f"Bearer {token}", "zp-rid": "r-1"})
@@ -385,13 +388,13 @@ def test_a_route_asks_for_scopes_all_of_them(scoped):
     "scope", [None, "", "read:orders", "read:orders write:order", "read:orders,write:orders", "read write"]
 )
 def test_a_missing_scope_is_told(scoped, scope, caplog):
-    caplog.set_level(logging.INFO, "app.jwt")
+    caplog.set_level(logging.INFO, "app.access")
     answer = scoped(scope=scope)
 
     assert (answer.status, answer.json["error"]) == (403, "Insufficient scope")
     challenge = answer.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in challenge and 'scope="read:orders write:orders"' in challenge
-    assert "reason=insufficient_scope" in caplog.text and "zp_rid=r-1" in caplog.text
+    assert "reason=insufficient_scope" in caplog.text
 
 
 def test_scopes_are_asked_for_of_remembered_tokens_too(application, issuer, scoped):
@@ -405,13 +408,15 @@ def test_scopes_are_asked_for_of_remembered_tokens_too(application, issuer, scop
 
 
 def test_a_refusal_is_one_line_with_a_strangers_words_cleaned(application, issuer, caplog):
-    caplog.set_level(logging.INFO, "app.jwt")
+    caplog.set_level(logging.INFO, "app.access")
     token = issuer.token(header={"kid": "a\nb\x1b[31m é" + "x" * 100})
     request(application, "GET", "/protected", {"Authorization": f"Bearer {token}", "zp-rid": "id-1\x7f; drop"})
 
-    (record,) = [one for one in caplog.records if one.name == "app.jwt"]
+    (record,) = [one for one in caplog.records if one.name == "app.access"]
     kid = "a?b?[31m??" + "x" * 54
-    assert record.getMessage() == (f"refused reason=unknown_key issuer={issuer.name} kid={kid} zp_rid=id-1?;?drop")
+    line = record.getMessage()
+    assert line.startswith("request method=GET route=/protected status=401 ms=")
+    assert line.endswith(f" reason=unknown_key issuer={issuer.name} kid={kid}")
 
 
 @pytest.mark.parametrize(
@@ -422,7 +427,7 @@ def test_cleaning(text, cleaned):
 
 
 def test_keys_that_cannot_be_had_are_told_as_such(caplog):
-    caplog.set_level(logging.INFO, "app.jwt")
+    caplog.set_level(logging.INFO, "app.access")
     w = World()
     w.keys_a.gone = True
     made = application(Route.get("/plain", EchoController.plain))
@@ -431,6 +436,7 @@ def test_keys_that_cannot_be_had_are_told_as_such(caplog):
     from app.middlewares.Guard import Guard
 
     made.bind("guard", Guard(w.verifier, "HTTP_AUTHORIZATION", "Bearer", "here"))
+    made.make("observers").append(AccessLog())
     answer = request(made, "GET", "/x", {"Authorization": f"Bearer {w.a.token(w.claims())}"})
 
     assert (answer.status, answer.json) == (503, {"error": "Signing keys unavailable"})

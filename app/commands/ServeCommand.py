@@ -115,14 +115,12 @@ class ServeCommand(PlainCommand):
 
 
 class QuietHandler(WSGIRequestHandler):
-    """One line a request: the method, the path without its query, and the status."""
+    """Says nothing: the application has a log of its own."""
 
     server_version, sys_version = "development", ""
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
-        path = getattr(self, "path", "").partition("?")[0]
-        method = getattr(self, "command", None) or "-"
-        print(f"{ascii(method)[1:-1]} {ascii(path)[1:-1]} {int(code) if str(code).isdigit() else '-'}", flush=True)
+        """Nothing: the path and the query, which stand in it as they were sent, may hold a token."""
 
 
 def _url(host: str, port: int) -> str:

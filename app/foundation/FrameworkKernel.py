@@ -27,7 +27,9 @@ class FrameworkKernel(CoreKernel):
         router = Router(middlewares)
         self.application.bind("middleware", middlewares)
         self.application.bind("router", router)
-        self.application.set_response_handler(RequestHandler(self.application, router, middlewares))
+        handler = RequestHandler(self.application, router, middlewares)
+        self.application.bind("observers", handler.observers)
+        self.application.set_response_handler(handler)
         self.application.bind("loader", Loader())
         if self.application.is_running_in_console() or self.application.is_running_tests():
             self.register_console()

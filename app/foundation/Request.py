@@ -5,6 +5,8 @@ from typing import Any
 from masonite.request import Request as MasoniteRequest
 
 from app.exceptions.HttpException import HttpException
+from app.jwt.reasons import Refused
+from app.log.request_context import request_id
 
 from .Cookies import Cookies
 from .Headers import Headers, environ_key
@@ -14,7 +16,8 @@ from .Input import Input
 class Request(MasoniteRequest):
     """Masonite's request. Headers, cookies, query and body are parsed on first use: never before a guard has run.
 
-    ``user()`` gives the verified claims on a guarded route, as a ``dict``, and ``None`` elsewhere.
+    ``user()`` gives the verified claims on a guarded route, as a ``dict``, and ``None`` elsewhere. ``id`` is the
+    gateway's id of the request, or one that was made here (``has_own_id``). ``refused`` says why it was not let in.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -23,6 +26,8 @@ class Request(MasoniteRequest):
         self.app: Any = None
         self.params: dict[str, Any] = {}
         self.route = None
+        self.id, self.has_own_id = request_id(environ)
+        self.refused: Refused | None = None
         self._ip = None
         self._user = None
         self._subdomains_activated = False

@@ -4,10 +4,12 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from time import perf_counter
 from typing import Any
 
 from app.exceptions import answers
 from app.exceptions.HttpException import HttpException
+from app.log.request_context import HEADER, REQUEST_ID
 
 from .Middlewares import Middlewares
 from .Provider import Provider
@@ -16,6 +18,8 @@ from .Response import Response
 from .Router import Router
 
 log = logging.getLogger("app")
+
+Observer = Callable[[Request, int, float], None]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -28,16 +32,20 @@ class RequestHandler:
     """A WSGI callable in the place of Masonite's ``response_handler``.
 
     The response is made before anything can fail, so that no error is answered with an earlier request's. Whatever is
-    raised, and whatever is forgotten, the client gets an answer.
+    raised, and whatever is forgotten, the client gets an answer. ``observers`` are told of each afterwards: of the
+    request, the status and the seconds that it took.
     """
 
     def __init__(self, application: Any, router: Router, middlewares: Middlewares) -> None:
         self.application, self._router, self._middlewares = application, router, middlewares
+        self.observers: list[Observer] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        began = perf_counter()
         application = self.application
         request, response = Request(environ), Response(application)
         request.app = application
+        token = REQUEST_ID.set(request.id)
         bindings = application.objects  # not bind(): its hooks and its checks are for what lives longer
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
@@ -52,8 +60,19 @@ class RequestHandler:
             status, headers, body = self._parts(response)
         except Exception as exception:
             status, headers, body = self._parts(self._answer_error(exception))
+        if request.has_own_id:
+            headers.append((HEADER, request.id))
         start_response(status, headers)
+        self._tell(request, int(status[:3]), perf_counter() - began)
+        REQUEST_ID.reset(token)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _tell(self, request: Request, status: int, seconds: float) -> None:
+        try:
+            for observe in self.observers:
+                observe(request, status, seconds)
+        except Exception:
+            log.exception("an observer of requests broke")
 
     def _answer(self, request: Request, response: Response) -> None:
         path = request.get_path()

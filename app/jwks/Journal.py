@@ -3,6 +3,7 @@
 import logging
 
 from app.encoding.printable import printable
+from app.log.Event import Event
 
 from .Held import Held
 
@@ -19,17 +20,17 @@ class Journal:
     def answered(self, before: Held | None, answer: Held, after_failure: bool) -> None:
         """A good answer came: the end of an outage, first keys, a rotation, keys that are refused."""
         if after_failure:
-            log.info("jwks_outage_over issuer=%s", self._issuer)
+            log.info(Event("jwks_outage_over", issuer=self._issuer))
         if before is None or before.generation != answer.generation:
             event = "jwks_rotated" if before else "jwks_first_keys"
-            log.info("%s issuer=%s keys=%d", event, self._issuer, len(answer.key_set.keys))
+            log.info(Event(event, issuer=self._issuer, keys=len(answer.key_set.keys)))
             for entry in answer.key_set.unusable:
-                log.warning("jwks_key_refused issuer=%s kid=%s why=%r", self._issuer, printable(entry.kid), entry.why)
+                log.warning(Event("jwks_key_refused", issuer=self._issuer, kid=printable(entry.kid), why=entry.why))
 
     def failed(self, why: str, held: Held | None, now: float, after_failure: bool) -> None:
         """No good answer came: the beginning of an outage, and how ``held`` fares in it."""
         if not after_failure:
-            log.warning("jwks_outage_begins issuer=%s why=%r", self._issuer, why)
+            log.warning(Event("jwks_outage_begins", issuer=self._issuer, why=why))
         self.aged(held, now)
 
     def aged(self, held: Held | None, now: float) -> None:
@@ -42,13 +43,13 @@ class Journal:
             age = "jwks_keys_expired"
         if age and age != self._age:
             seconds = max(0, int(held.usable_until - now)) if held else 0
-            log.warning("%s issuer=%s seconds_left=%d", age, self._issuer, seconds)
+            log.warning(Event(age, issuer=self._issuer, seconds_left=seconds))
         self._age = age
 
     def cooling_down(self) -> None:
         """Unknown key ids have spent the fetches of a window."""
-        log.info("jwks_cooldown issuer=%s", self._issuer)
+        log.info(Event("jwks_cooldown", issuer=self._issuer))
 
     def broke(self) -> None:
         """A fetch ended in a mistake of this application's."""
-        log.exception("jwks_fetch_broke issuer=%s", self._issuer)
+        log.exception(Event("jwks_fetch_broke", issuer=self._issuer))

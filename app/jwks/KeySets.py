@@ -7,6 +7,8 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 
+from app.log.Event import Event
+
 from .RemoteKeySet import RemoteKeySet
 
 log = logging.getLogger("app.jwks")
@@ -69,7 +71,7 @@ class KeySets(Mapping[str, RemoteKeySet]):
                     key_set.refresh_if_due()
                     pause = min(pause, key_set.until_due())
             except Exception:  # this thread has to outlive whatever happens: a thread that could not be started, say
-                log.exception("jwks_refresh_broke")
+                log.exception(Event("jwks_refresh_broke"))
                 pause = 1.0
             self._wake.wait(pause)
 

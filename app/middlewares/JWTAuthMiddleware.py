@@ -1,11 +1,9 @@
 """The guard: a request goes on with verified claims, or not at all."""
 
-import logging
 from typing import Any
 
 from masonite.middleware import Middleware
 
-from app.encoding.printable import printable
 from app.exceptions import answers
 from app.jwks.KeysUnavailable import KeysUnavailable
 from app.jwt.reasons import Reason, Refused
@@ -14,13 +12,12 @@ from app.jwt.scopes import has_scopes
 from .bearer import token_from
 from .Guard import Guard
 
-log = logging.getLogger("app.jwt")
-
 
 class JWTAuthMiddleware(Middleware):
     """Registered in the Kernel as ``jwt``. ``.middleware("jwt:read:orders,write:orders")`` asks for all those scopes.
 
-    Controllers behind it get the claims from ``request.user()``.
+    Controllers behind it get the claims from ``request.user()``. Why a request was refused is left in
+    ``request.refused``, for the log.
     """
 
     def before(self, request: Any, response: Any, *scopes: str) -> Any:
@@ -36,7 +33,7 @@ class JWTAuthMiddleware(Middleware):
         else:
             request.set_user(claims)
             return request
-        _log(refused, request)
+        request.refused = refused.with_traceback(None)  # which holds the request, in turn
         return answers.refusal(
             response, refused.reason, guard.scheme or "Bearer", guard.realm, scopes, refused.retry_after
         )
@@ -45,14 +42,3 @@ class JWTAuthMiddleware(Middleware):
         """Keep the answer out of every cache, whatever the controller said (RFC 9111, section 5.2.2.5)."""
         response.header("Cache-Control", "no-store")
         return request
-
-
-def _log(refused: Refused, request: Any) -> None:
-    """Write the one line of a refusal: no token, no claim, and what a stranger wrote only cleaned and cut."""
-    log.info(
-        "refused reason=%s issuer=%s kid=%s zp_rid=%s",
-        refused.reason.value,
-        refused.issuer or "-",
-        printable(refused.kid),
-        printable(request.environ.get("HTTP_ZP_RID")),
-    )

@@ -1,0 +1,50 @@
+"""Lines for machines."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import orjson
+
+from .Event import Event
+from .request_context import context
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``event`` or ``message``, its
+    fields, ``rid`` of the request it belongs to, and ``exception`` with a traceback.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = (0, "")  # as in LineFormatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self._time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        if isinstance(record.msg, Event):
+            line |= {"event": record.msg.name, **record.msg.fields}
+        else:
+            line["message"] = record.getMessage()
+        line |= context()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        try:
+            encoded = orjson.dumps(line)
+            if encoded.isascii():
+                return encoded.decode("ascii")
+        except TypeError:  # an integer over 64 bits, half a surrogate, an object
+            pass
+        return json.dumps(line, default=str)
+
+    def _time(self, record: logging.LogRecord) -> str:
+        number, spelled = self._second
+        if number != int(record.created):
+            number = int(record.created)
+            spelled = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
+            self._second = (number, spelled)
+        return f"{spelled}.{int(record.msecs):03d}Z"

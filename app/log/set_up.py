@@ -1,0 +1,21 @@
+"""Where lines go, and how they look there."""
+
+import logging
+
+from .JsonFormatter import JsonFormatter
+from .LineFormatter import LineFormatter
+
+
+def set_up(environment: str) -> None:
+    """Write what is logged to standard error: in ``production`` as JSON, elsewhere for people.
+
+    Does nothing where the process has a log already: a WSGI server's, or a test's.
+    """
+    if logging.getLogger().handlers:
+        return
+    # not written here, and looking them up takes as long as writing a line (logging HOWTO, Optimization)
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if environment == "production" else LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
