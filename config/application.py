@@ -12,7 +12,7 @@ VERSION = "1.0.0"
 # `python craft` makes it local where neither APP_ENV nor JWT_ISSUER is set.
 ENV = env("APP_ENV", "", cast=False) or "production"
 
-# A secret of 32 bytes or more. Nothing needs it yet.
+# A secret of 32 bytes or more, the same for all processes that share a JWKS_STORE, which alone needs it.
 KEY = env("APP_KEY", "", cast=False)
 
 # Never on in production, and of no effect elsewhere: errors are told to the log, not to clients.

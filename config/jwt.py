@@ -65,5 +65,6 @@ JWKS_COOLDOWN = env("JWKS_COOLDOWN", "", cast=False) or "30"
 # Bytes of a key set, after which it is refused, 1024 to 1048576.
 JWKS_MAX_BYTES = env("JWKS_MAX_BYTES", "", cast=False) or "65536"
 
-# Where key sets are kept: in the memory of each process.
+# Where processes share key sets: `memory`, nowhere; `file`, those of one machine, in storage/; or the URL of a Redis
+# server, redis://… or rediss://…, those of a fleet. APP_KEY tells what lies there from what anybody else put there.
 JWKS_STORE = env("JWKS_STORE", "", cast=False) or "memory"

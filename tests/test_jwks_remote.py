@@ -359,7 +359,7 @@ def test_keys_are_found_again_within_ten_seconds_of_the_issuers_return(world):
 def test_a_fetch_that_is_lost_is_given_up(world):
     w = world(timeout=2)
     release = threading.Event()
-    w.keys._fetch = lambda etag: release.wait(10)  # what a resolver that hangs does: no deadline reaches it
+    w.keys._fetch = lambda etag, answers: release.wait(10)  # what a resolver that hangs does: no deadline reaches it
     w.keys.refresh_if_due()
     first = w.keys._under_way
     assert w.keys.until_due() == 3
@@ -373,7 +373,7 @@ def test_a_fetch_that_is_lost_is_given_up(world):
 
 def test_an_error_of_our_own_in_a_fetch_ends_in_the_log(world, caplog):
     w = world()
-    w.keys._fetch = lambda etag: 1 / 0
+    w.keys._fetch = lambda etag, answers: 1 / 0
     unavailable(w.finds)
 
     assert "ZeroDivisionError" in caplog.text

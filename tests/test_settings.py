@@ -139,7 +139,11 @@ WRONG = {
     "debugging in production": ({"APP_DEBUG": "True"}, "never on in production"),
     "debugging, perhaps": ({"APP_DEBUG": "maybe"}, "Write True or False"),
     "a short key": ({"APP_KEY": "hunter2"}, "APP_KEY holds a value that is not shown here"),
-    "a store that is not there": ({"JWKS_STORE": "redis://me:hunter2@host"}, "JWKS_STORE holds a value that is not"),
+    "a store that is not there": ({"JWKS_STORE": "memcached://hunter2@host"}, "JWKS_STORE holds a value that is not"),
+    "a store with an option": ({"JWKS_STORE": "redis://host?hunter2=1"}, "JWKS_STORE holds a value that is not"),
+    "a store without a host": ({"JWKS_STORE": "redis://:6379"}, "JWKS_STORE holds a value that is not"),
+    "a store without a key": ({"JWKS_STORE": "file"}, "APP_KEY is not set"),
+    "a store with a short key": ({"JWKS_STORE": "rediss://u:p@h:1/2", "APP_KEY": "hunter2"}, "APP_KEY holds a value"),
     "credentials in an issuer": ({"JWT_ISSUER": "https://me:hunter2@gw.example"}, "JWT_ISSUER holds a value that is"),
 }
 

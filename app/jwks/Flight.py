@@ -1,14 +1,20 @@
 """A fetch under way."""
 
 import threading
+from collections.abc import Callable
+
+from .KeySet import KeySet
 
 
 class Flight:
-    """A fetch under way. Those who wait for it share it; ``failed`` tells afterwards how it ended."""
+    """A fetch under way. Those who wait for it share it; ``failed`` tells afterwards how it ended.
 
-    def __init__(self, begun: float, for_unknown: bool) -> None:
+    ``answers`` is there where an unknown key id caused it: whether a key set has something to say of that one.
+    """
+
+    def __init__(self, begun: float, answers: Callable[[KeySet], bool] | None) -> None:
         self.begun = begun
-        self.for_unknown = for_unknown
+        self.answers = answers
         self.failed = True
         self._done = threading.Event()
 

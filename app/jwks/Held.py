@@ -32,5 +32,6 @@ def renewed(held: Held | None, document: Document, allowed: frozenset[str], poli
     else:
         key_set, body = parse_key_set(document.body, allowed), document.body
         generation = held.generation + 1 if held else 1
-    fresh_until = now + policy.fresh_for(document.max_age)
-    return Held(key_set, body, document.etag, generation, now, fresh_until, fresh_until + policy.max_stale)
+    fetched_at = now - document.age
+    fresh_until = fetched_at + policy.fresh_for(document.max_age)
+    return Held(key_set, body, document.etag, generation, fetched_at, fresh_until, fresh_until + policy.max_stale)

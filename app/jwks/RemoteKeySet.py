@@ -5,12 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from .fetch import Document, FetchFailed
+from .fetch import Deferred, Document, FetchFailed
 from .Flight import Flight
 from .Held import Held, renewed
 from .Journal import Journal
 from .keys import Verifier
-from .KeySet import BadKeySet
+from .KeySet import BadKeySet, KeySet
 from .KeysUnavailable import KeysUnavailable
 from .Schedule import Policy, Schedule
 from .WaitingRoom import WaitingRoom
@@ -24,7 +24,8 @@ GRACE = 1.0
 class RemoteKeySet:
     """The keys of one issuer. A key that is held is found without a lock and without the network.
 
-    ``fetch`` takes the ``ETag`` held and returns a ``Document`` or raises ``FetchFailed``; ``allowed`` are algorithms.
+    ``fetch`` takes the ``ETag`` held and, for an unknown key id, what tells whether a key set answers for it; it
+    returns a ``Document`` or raises ``FetchFailed``, or ``Deferred``. ``allowed`` are algorithms.
     ``clock`` is in seconds, from any start; ``spread`` returns a number between its two arguments, so that many
     processes do not move in step. ``on_change`` is called where the time of the next fetch may have moved.
     """
@@ -32,7 +33,7 @@ class RemoteKeySet:
     def __init__(
         self,
         issuer: str,
-        fetch: Callable[[str | None], Document],
+        fetch: Callable[[str | None, Callable[[KeySet], bool] | None], Document],
         allowed: frozenset[str],
         policy: Policy,
         waiting_room: WaitingRoom,
@@ -88,7 +89,7 @@ class RemoteKeySet:
                 verifier = held.key_set.find(kid, algorithm)
                 if verifier is not None or held.key_set.answers(kid, algorithm):
                     return verifier
-            fetch, begun_here = self._fetch_for(held)
+            fetch, begun_here = self._fetch_for(held, lambda key_set: key_set.answers(kid, algorithm))
             if fetch is None:
                 return None
             self._wait_for(fetch)
@@ -100,7 +101,7 @@ class RemoteKeySet:
                 raise self._unavailable(self._clock(), holding=False)
         return held.key_set.find(kid, algorithm)
 
-    def _fetch_for(self, held: Held | None) -> tuple[Flight | None, bool]:
+    def _fetch_for(self, held: Held | None, answers: Callable[[KeySet], bool]) -> tuple[Flight | None, bool]:
         """Return the fetch to wait for, and whether it begins here; no fetch where asking again would be no use."""
         with self._lock:
             now, schedule = self._clock(), self._schedule
@@ -112,7 +113,7 @@ class RemoteKeySet:
                     return self._begin(now), True
                 raise self._unavailable(now, holding=False)
             if schedule.allows_for_unknown(now):
-                return self._begin(now, for_unknown=True), True
+                return self._begin(now, answers), True
             if schedule.want_for_unknown():
                 self._journal.cooling_down()
                 self.on_change()
@@ -151,14 +152,14 @@ class RemoteKeySet:
             if self._schedule.due(now):
                 self._begin(now)
             elif self._schedule.due_for_unknown(now):
-                self._begin(now, for_unknown=True)
+                self._begin(now, lambda key_set: False)  # made up for: whose key id it was is not known any more
 
-    def _begin(self, now: float, for_unknown: bool = False) -> Flight:
+    def _begin(self, now: float, answers: Callable[[KeySet], bool] | None = None) -> Flight:
         """Begin a fetch in a thread of its own. The lock is held."""
-        fetch = Flight(now, for_unknown)
+        fetch = Flight(now, answers)
         threading.Thread(target=self._run, args=(fetch,), name="jwks-fetch", daemon=True).start()
         self._under_way = fetch
-        self._schedule.begun(now, for_unknown)
+        self._schedule.begun(now, for_unknown=answers is not None)
         return fetch
 
     def _give_up_on_lost(self, now: float) -> None:
@@ -170,34 +171,39 @@ class RemoteKeySet:
             fetch.finish(failed=True)
 
     def _run(self, fetch: Flight) -> None:
-        answer, failure = None, "the fetch broke"
+        answer, failure, deferred = None, "the fetch broke", False
         held = self._held
         try:
-            answer = renewed(held, self._fetch(held.etag if held else None), self._allowed, self._policy, self._clock())
+            document = self._fetch(held.etag if held else None, fetch.answers)
+            answer = renewed(held, document, self._allowed, self._policy, self._clock())
         except (FetchFailed, BadKeySet) as error:
             failure = str(error)
+        except Deferred:
+            deferred = True
         except Exception:
             self._journal.broke()
         with self._lock:
             if self._under_way is not fetch:
                 return  # given up on
             self._under_way = None
-            if answer is None:
+            if deferred:
+                self._schedule.want_for_unknown()
+            elif answer is None:
                 self._settle_failure(fetch, failure)
             else:
                 self._settle_success(held, answer)
-        fetch.finish(failed=answer is None)
+        fetch.finish(failed=answer is None and not deferred)
         self.on_change()
 
     def _settle_success(self, before: Held | None, answer: Held) -> None:
         """Take over a good answer. The lock is held."""
         self._journal.answered(before, answer, self._schedule.last_failed)
         self._held = answer
-        self._schedule.succeeded(self._clock(), answer.fresh_until - answer.fetched_at)
+        self._schedule.succeeded(answer.fetched_at, answer.fresh_until - answer.fetched_at)
 
     def _settle_failure(self, fetch: Flight, why: str) -> None:
         """Take over that there is no answer. The lock is held."""
         now, held = self._clock(), self._held
         self._journal.failed(why, held, now, self._schedule.last_failed)
         fresh = held is not None and now < held.fresh_until
-        self._schedule.failed(now, back_off=not (fetch.for_unknown and fresh))  # strangers' kids start no back-off
+        self._schedule.failed(now, back_off=fetch.answers is None or not fresh)  # strangers' kids start no back-off

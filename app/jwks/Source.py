@@ -36,8 +36,11 @@ class Source:
     timeout: float
     max_bytes: int
 
-    def fetch(self, etag: str | None = None) -> Document:
-        """Return the issuer's answer; ``FetchFailed`` where there is no usable one."""
+    def fetch(self, etag: str | None = None, answers: object = None) -> Document:
+        """Return the issuer's answer; ``FetchFailed`` where there is no usable one.
+
+        What the answer is wanted for, ``answers``, makes no difference here.
+        """
         with Deadline(self.timeout) as deadline:
             url = self._discovered(deadline) if self.url == DISCOVERY else self.url
             return fetch(url, deadline, self.max_bytes, etag)

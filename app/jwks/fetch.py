@@ -19,6 +19,10 @@ class FetchFailed(Exception):
     """No usable answer. Its text says why, in words of our own: nothing that the server sent."""
 
 
+class Deferred(Exception):
+    """The issuer was not asked: unknown key ids have caused as many fetches of a fleet as they may."""
+
+
 class ConnectionBroken(FetchFailed):
     """The connection could not be made, or broke: worth one more try."""
 
@@ -27,12 +31,13 @@ class ConnectionBroken(FetchFailed):
 class Document:
     """A server's answer: ``body`` is ``None`` where it said that nothing has changed (RFC 9110, section 15.4.5).
 
-    ``max_age`` is in seconds (RFC 9111, section 5.2.2.1).
+    ``max_age`` is in seconds (RFC 9111, section 5.2.2.1); ``age`` is how many seconds ago it came, to another process.
     """
 
     body: bytes | None
     etag: str | None = None
     max_age: int | None = None
+    age: float = 0.0
 
 
 def is_loopback(url: str) -> bool:

@@ -16,6 +16,9 @@ ENVIRONMENTS = ("local", "testing", "production")
 _NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _TAKEN_HEADERS = ("host", "connection", "content-length", "content-type", "cookie", "transfer-encoding", "zp-rid")
 _QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
+_REDIS = re.compile(r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[0-9]*)?")
+SHORTEST_KEY = 32
+"""Bytes of APP_KEY."""
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -27,7 +30,10 @@ class Config(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """``leeway`` is in seconds, ``jwks_max_bytes`` in bytes; ``threads`` are those of each of the ``processes``."""
+    """``leeway`` is in seconds, ``jwks_max_bytes`` in bytes; ``threads`` are those of each of the ``processes``.
+
+    ``jwks_store`` is ``memory``, ``file`` or Redis' URL, and ``key`` the secret for what is kept there.
+    """
 
     environment: str
     issuers: tuple[IssuerSettings, ...]
@@ -38,6 +44,8 @@ class Settings:
     jwks: Policy
     cache_size: int
     jwks_max_bytes: int
+    jwks_store: str
+    key: bytes
     port: int
     processes: int
     threads: int
@@ -81,11 +89,12 @@ def read_settings(config: Config) -> Settings:
         ),
         cache_size=int(whole["JWT_CACHE_SIZE"]),
         jwks_max_bytes=int(whole["JWKS_MAX_BYTES"]),
+        jwks_store=_store(config, problems),
+        key=_key(config, problems),
         port=int(whole["PORT"]),
         processes=int(whole["WEB_CONCURRENCY"]),
         threads=int(whole["WEB_THREADS"]),
     )
-    _check_store(config, problems)
     problems.raise_if_any()
     return settings
 
@@ -139,10 +148,21 @@ def _realm(config: Config, problems: Problems) -> str:
     return realm
 
 
-def _check_store(config: Config, problems: Problems) -> None:
-    key = str(config.get("application.key") or "")
-    if key and len(key.encode()) < 32:
-        problems.add("APP_KEY", key, "Write 32 bytes or more, or nothing.", secret=True)
-    store = str(config.get("jwt.jwks_store"))
-    if store != "memory":
-        problems.add("JWKS_STORE", store, "Write memory: this version keeps key sets nowhere else.")
+def _store(config: Config, problems: Problems) -> str:
+    held = str(config.get("jwt.jwks_store"))
+    if held not in ("memory", "file") and not _REDIS.fullmatch(held):
+        problems.add("JWKS_STORE", held, "Write memory, file, redis://host:6379/0, or rediss:// for TLS.", secret=True)
+    return held
+
+
+def _key(config: Config, problems: Problems) -> bytes:
+    held = str(config.get("application.key") or "")
+    if held and len(held.encode()) < SHORTEST_KEY:
+        problems.add("APP_KEY", held, f"Write {SHORTEST_KEY} bytes or more, or nothing.", secret=True)
+    elif not held and str(config.get("jwt.jwks_store")) != "memory":
+        problems.add(
+            "APP_KEY",
+            None,
+            f"Write {SHORTEST_KEY} random bytes or more, the same for all processes: JWKS_STORE needs it.",
+        )
+    return held.encode()

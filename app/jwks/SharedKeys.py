@@ -1,0 +1,186 @@
+"""One fetch for many processes: who asks the issuer, and who takes what another one was told."""
+
+import base64
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.log.Event import Event
+
+from .Cooldown import FETCHES_PER_WINDOW
+from .fetch import Deferred, Document, FetchFailed
+from .KeySet import BadKeySet, KeySet, parse_key_set
+from .Schedule import Policy
+from .Seal import Seal
+from .Source import Source
+from .Store import BoundedStore, StoreDown
+
+log = logging.getLogger("app.jwks")
+
+POLL = 0.1
+"""Seconds between two looks at the store, while another process asks the issuer."""
+FAILURE = 0.75
+"""Seconds in which no other process asks an issuer that has just failed one."""
+SKEW = 60.0
+"""Seconds by which the clock of another machine may be ahead."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An issuer's answer, as it is shared. ``fetched_at`` is in seconds since the epoch; ``max_age`` in seconds."""
+
+    fetched_at: float
+    body: bytes
+    etag: str | None
+    max_age: int | None
+
+
+class SharedKeys:
+    """The key set of ``source``, shared through ``store`` with every process that has the same ``seal``.
+
+    ``allowed`` are algorithms; ``clock`` is in seconds since the epoch. It is used by one thread at a time: the one
+    that fetches.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        allowed: frozenset[str],
+        policy: Policy,
+        store: BoundedStore,
+        seal: Seal,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._source, self._allowed, self._policy = source, allowed, policy
+        self._store, self._seal, self._clock, self._sleep = store, seal, clock, sleep
+        self._longest = 2 * source.max_bytes + 4096
+        self._name = hashlib.sha256(f"{source.issuer}\0{source.url}".encode()).hexdigest()[:32]
+        self._taken: Entry | None = None
+        self._refused = b""
+
+    def fetch(self, etag: str | None, answers: Callable[[KeySet], bool] | None) -> Document:
+        """Return a newer answer than the last one that was returned, another process's where there is one.
+
+        ``answers`` is for an unknown key id: whether a key set has something to say of it. Raises ``FetchFailed``, and
+        ``Deferred`` where unknown key ids have caused enough fetches. Where the store is down, the issuer is asked as
+        if there were none.
+        """
+        try:
+            entry = self._wait_for_newer_or_turn(answers)
+        except StoreDown:
+            entry = None
+        if entry is not None:
+            self._taken = entry
+            return Document(entry.body, entry.etag, entry.max_age, age=max(0.0, self._clock() - entry.fetched_at))
+        try:
+            document = self._source.fetch(etag)
+            entry = self._entry(document)
+        except (FetchFailed, BadKeySet):
+            self._tell("failed", {"until": self._clock() + FAILURE}, 10 * FAILURE)
+            self._end_turn()
+            raise
+        self._share(entry)
+        self._end_turn()
+        self._taken = entry
+        return document
+
+    def _wait_for_newer_or_turn(self, answers: Callable[[KeySet], bool] | None) -> Entry | None:
+        """Return a newer entry, or ``None`` where this process is to ask the issuer."""
+        for _ in range(max(1, int(self._policy.timeout / POLL))):
+            entry, serves = self._newer(answers)
+            if serves:
+                return entry
+            if self._holds("failed"):
+                raise FetchFailed("another process asked, and had no answer")
+            if self._claim("turn", self._policy.timeout + 1):
+                entry, serves = self._newer(answers)  # once more: another one's turn may have ended just before
+                if not serves and (answers is None or self._claim_one_for_unknown()):
+                    return None
+                self._end_turn()
+                if entry is None:
+                    raise Deferred
+                return entry
+            self._sleep(POLL)
+        raise FetchFailed("another process asks, and has no answer yet")
+
+    def _newer(self, answers: Callable[[KeySet], bool] | None) -> tuple[Entry | None, bool]:
+        """Return the entry in the store, and whether it is what is looked for; none that is not newer, or not ours."""
+        entry = self._stored()
+        if entry is None or (self._taken is not None and entry.fetched_at <= self._taken.fetched_at):
+            return None, False
+        return entry, answers is None or answers(parse_key_set(entry.body, self._allowed))
+
+    def _stored(self) -> Entry | None:
+        """Return the entry in the store, where it is sealed for this key set, in its time, and good."""
+        value = self._store.get(f"{self._name}-keys", self._longest)
+        if value is None:
+            return None
+        content = self._seal.open(f"{self._name}-keys", value)
+        if content is None:
+            self._refuse(value, "it was not sealed with this APP_KEY")
+            return None
+        if (content["issuer"], content["url"]) != (self._source.issuer, self._source.url):
+            self._refuse(value, "it is another issuer's")
+            return None
+        entry = Entry(content["fetched_at"], base64.b64decode(content["body"]), content["etag"], content["max_age"])
+        age = self._clock() - entry.fetched_at
+        if age < -SKEW:
+            self._refuse(value, "it comes from the future")
+            return None
+        try:
+            parse_key_set(entry.body, self._allowed)
+        except BadKeySet as error:
+            self._refuse(value, str(error))
+            return None
+        return entry if age < self._life(entry) else None
+
+    def _refuse(self, value: bytes, why: str) -> None:
+        """Tell once that something else is in the place of the key set."""
+        if value != self._refused:
+            self._refused = value
+            log.warning(Event("jwks_store_refused", issuer=self._source.issuer, why=why))
+
+    def _entry(self, document: Document) -> Entry:
+        """Return what is to be shared of the issuer's answer; ``BadKeySet`` where it is no key set."""
+        body = document.body if document.body is not None else self._taken.body if self._taken else b""
+        parse_key_set(body, self._allowed)
+        return Entry(self._clock(), body, document.etag, document.max_age)
+
+    def _share(self, entry: Entry) -> None:
+        body = base64.b64encode(entry.body).decode()
+        told = {"fetched_at": entry.fetched_at, "etag": entry.etag, "max_age": entry.max_age, "body": body}
+        self._tell("keys", {"issuer": self._source.issuer, "url": self._source.url, **told}, self._life(entry))
+
+    def _life(self, entry: Entry) -> float:
+        return self._policy.fresh_for(entry.max_age) + self._policy.max_stale
+
+    def _tell(self, what: str, content: dict[str, object], seconds: float) -> None:
+        name = f"{self._name}-{what}"
+        try:
+            self._store.put(name, self._seal.close(name, content), seconds)
+        except StoreDown:
+            return
+
+    def _end_turn(self) -> None:
+        try:
+            self._store.delete(f"{self._name}-turn")
+        except StoreDown:
+            return
+
+    def _claim_one_for_unknown(self) -> bool:
+        return any(self._claim(f"unknown-{number}", self._policy.cooldown) for number in range(FETCHES_PER_WINDOW))
+
+    def _claim(self, what: str, seconds: float) -> bool:
+        """Whether nobody else has claimed this, for ``seconds`` from now: what is not sealed holds nobody up."""
+        name = f"{self._name}-{what}"
+        sealed = self._seal.close(name, {"until": self._clock() + seconds})
+        return self._store.add(name, sealed, seconds) or not self._holds(what)
+
+    def _holds(self, what: str) -> bool:
+        name = f"{self._name}-{what}"
+        value = self._store.get(name, self._longest)
+        content = self._seal.open(name, value) if value is not None else None
+        return content is not None and self._clock() < content["until"]
