@@ -10,8 +10,8 @@ from app.providers.TelemetryProvider import TelemetryProvider
 PROVIDERS = [
     ExceptionProvider,
     SettingsProvider,
+    TelemetryProvider,
     JWKSProvider,
     JWTProvider,
     OpenApiProvider,
-    TelemetryProvider,
 ]

@@ -50,6 +50,10 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
+    @property
+    def pid(self) -> int:
+        return int(self._process.inner.pid)
+
     def is_alive(self) -> bool:
         return bool(self._process.is_alive())
 
@@ -61,7 +65,7 @@ class Worker:
         """End it, in 9.5 seconds at the most, after whatever it has begun to answer."""
         self._process.interrupt_by_parent = True  # granian takes it for a crash otherwise
         if self.is_alive() and self.is_ready():
-            os.kill(self._process.inner.pid, _LEAVE)
+            os.kill(self.pid, _LEAVE)
             time.sleep(LEAVING_SECONDS + CLOSING_SECONDS)
         self._process.terminate()
         end = time.monotonic() + FINISHING_SECONDS
@@ -75,12 +79,19 @@ class GracefulServer(MPServer):
     """Granian's server of several processes, whose clients notice neither a reload nor an end.
 
     ``on_core`` gives each process a core of its own. ``prepare`` is called in a process that takes over from another
-    one, before it takes connections.
+    one, before it takes connections; ``forget`` in the parent, with the id of one that has ended.
     """
 
-    def __init__(self, *arguments: Any, on_core: bool = False, prepare: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        on_core: bool = False,
+        prepare: Callable[[], None],
+        forget: Callable[[int], None],
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, respawn_failed_workers=True, **options)
-        self._on_core, self._prepare = on_core, prepare
+        self._on_core, self._prepare, self._forget = on_core, prepare, forget
         self._retiring: list[threading.Thread] = []
 
     def _init_shared_socket(self) -> None:
@@ -129,7 +140,11 @@ class GracefulServer(MPServer):
         self.wrks.clear()
 
     def _retire(self, worker: Worker) -> threading.Thread:
-        retiring = threading.Thread(target=worker.retire)
+        def retire() -> None:
+            worker.retire()
+            self._forget(worker.pid)
+
+        retiring = threading.Thread(target=retire)
         retiring.start()
         self._retiring = [one for one in self._retiring if one.is_alive()] + [retiring]
         return retiring

@@ -9,6 +9,9 @@ import importlib
 import os
 import resource
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -76,6 +79,7 @@ def server(settings: Settings) -> GracefulServer:
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MAX_HEADERS),
         on_core=_has_core_for_each(settings.processes),
         prepare=partial(_wait_for_keys, settings.jwks.timeout),
+        forget=_forget,
     )
 
 
@@ -94,6 +98,32 @@ def _import_what_is_shared() -> None:
     gc.freeze()  # a collection in a process would write to what it shares, and so copy it
 
 
+@contextmanager
+def _counting(settings: Settings) -> Iterator[None]:
+    """While the block runs, there is a folder where the processes meet that count together."""
+    if not settings.metrics:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="zuplo-origin-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before anything imports what reads it
+        if settings.metrics_port is not None:
+            from app.telemetry import exposition
+
+            try:
+                exposition.serve(settings.metrics_port)
+            except OSError:
+                sys.exit(f"METRICS_PORT {settings.metrics_port} is taken.")
+        yield
+
+
+def _forget(pid: int) -> None:
+    """Let what a process was the only one to know end with it."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
 def main() -> None:
     """Check the settings, and serve in the foreground."""
     try:
@@ -101,6 +131,11 @@ def main() -> None:
     except BadSettings as bad:
         sys.exit(str(bad))
     set_up(settings.environment)
+    with _counting(settings):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     _import_what_is_shared()
     server(settings).serve()
 

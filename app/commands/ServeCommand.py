@@ -96,10 +96,18 @@ class ServeCommand(PlainCommand):
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
         if serving:
             self.app.make("jwks").start()
+            self._serve_metrics()
         if not serving or not reload:
             self._tell(host, port)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         run_simple(host, port, self.app, threaded=True, use_reloader=reload, request_handler=QuietHandler)
+
+    def _serve_metrics(self) -> None:
+        port = self.app.make("settings").metrics_port
+        if port is not None:
+            from app.telemetry import exposition
+
+            exposition.serve(port, self.app.make("metrics").registry)
 
     def _tell(self, host: str, port: int) -> None:
         url = _url(host, port)

@@ -26,8 +26,6 @@ POLICY = (
     "default-src 'none'; connect-src 'self'; img-src data:; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-OWN = "Console"
-"""The group of the console's own routes: it does not list them."""
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 LONGEST_TOKEN = 16_384
 LONGEST_LIFE = 31_536_000
@@ -60,7 +58,6 @@ class ConsoleController(Controller):
                     "summary": each.summary,
                 }
                 for each in make("openapi").operations()
-                if each.group != OWN
             ],
             "algorithms": [name for name in ALGORITHMS if name in make("settings").issuers[0].algorithms],
             "audience": f"{_address(request)}/",

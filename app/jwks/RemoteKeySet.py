@@ -12,11 +12,13 @@ from .Journal import Journal
 from .keys import Verifier
 from .KeySet import BadKeySet, KeySet
 from .KeysUnavailable import KeysUnavailable
+from .Observer import Observer
 from .Schedule import Policy, Schedule
 from .WaitingRoom import WaitingRoom
 
 RANDOM = random.SystemRandom()
 """Not the process's generator: that one is for the application to seed, and to expect unchanged."""
+NOBODY = Observer()
 GRACE = 1.0
 """Seconds past its deadline after which a fetch counts as lost."""
 
@@ -39,11 +41,12 @@ class RemoteKeySet:
         waiting_room: WaitingRoom,
         clock: Callable[[], float] = time.monotonic,
         spread: Callable[[float, float], float] = RANDOM.uniform,
+        observer: Observer = NOBODY,
     ) -> None:
         self.issuer, self._fetch, self._allowed, self._policy = issuer, fetch, allowed, policy
         self._waiting_room, self._clock, self._spread = waiting_room, clock, spread
         self._held: Held | None = None  # replaced whole, read without the lock
-        self._journal = Journal(issuer)
+        self._journal = Journal(issuer, observer)
         self.on_change: Callable[[], None] = lambda: None
         self.restart()
 
@@ -89,6 +92,7 @@ class RemoteKeySet:
                 verifier = held.key_set.find(kid, algorithm)
                 if verifier is not None or held.key_set.answers(kid, algorithm):
                     return verifier
+                self._journal.unknown_key()
             fetch, begun_here = self._fetch_for(held, lambda key_set: key_set.answers(kid, algorithm))
             if fetch is None:
                 return None
@@ -114,8 +118,9 @@ class RemoteKeySet:
                 raise self._unavailable(now, holding=False)
             if schedule.allows_for_unknown(now):
                 return self._begin(now, answers), True
-            if schedule.want_for_unknown():
-                self._journal.cooling_down()
+            first = schedule.want_for_unknown()
+            self._journal.cooling_down(first)
+            if first:
                 self.on_change()
             if schedule.last_failed:
                 raise self._unavailable(now, holding=True)
@@ -171,33 +176,35 @@ class RemoteKeySet:
             fetch.finish(failed=True)
 
     def _run(self, fetch: Flight) -> None:
-        answer, failure, deferred = None, "the fetch broke", False
-        held = self._held
+        answer, failure, outcome = None, "the fetch broke", "failed"
+        held, began = self._held, time.perf_counter()
         try:
             document = self._fetch(held.etag if held else None, fetch.answers)
             answer = renewed(held, document, self._allowed, self._policy, self._clock())
+            outcome = "shared" if document.age else "ok"
         except (FetchFailed, BadKeySet) as error:
             failure = str(error)
         except Deferred:
-            deferred = True
+            outcome = "deferred"
         except Exception:
             self._journal.broke()
         with self._lock:
             if self._under_way is not fetch:
                 return  # given up on
             self._under_way = None
-            if deferred:
+            self._journal.fetched(outcome, time.perf_counter() - began)
+            if outcome == "deferred":
                 self._schedule.want_for_unknown()
             elif answer is None:
                 self._settle_failure(fetch, failure)
             else:
                 self._settle_success(held, answer)
-        fetch.finish(failed=answer is None and not deferred)
+        fetch.finish(failed=outcome == "failed")
         self.on_change()
 
     def _settle_success(self, before: Held | None, answer: Held) -> None:
         """Take over a good answer. The lock is held."""
-        self._journal.answered(before, answer, self._schedule.last_failed)
+        self._journal.answered(before, answer, self._schedule.last_failed, self._clock())
         self._held = answer
         self._schedule.succeeded(answer.fetched_at, answer.fresh_until - answer.fetched_at)
 

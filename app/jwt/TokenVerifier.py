@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .Observer import Observer
 from .parsing import Token
 from .reasons import Refused
 from .rules import RULES, Candidate, Issuer, dates
@@ -18,11 +19,18 @@ class TokenVerifier:
     change of their issuer's keys forgets them.
     """
 
-    def __init__(self, issuers: Iterable[Issuer], clock: Callable[[], float] = time.time, cache_size: int = 0) -> None:
+    def __init__(
+        self,
+        issuers: Iterable[Issuer],
+        clock: Callable[[], float] = time.time,
+        cache_size: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._algorithms = frozenset(name for issuer in self._issuers.values() for name in issuer.algorithms)
         self._clock = clock
         self._verified = VerifiedTokens(cache_size, clock)
+        self._observer = observer
 
     def candidate(self, text: str) -> Candidate:
         """Return the token ``text`` at the start of its way through the rules."""
@@ -33,9 +41,12 @@ class TokenVerifier:
 
         Raises ``Refused`` with the reason. What the issuer's keys raise where none can be had goes through.
         """
-        candidate = self.candidate(text)
+        candidate, began = self.candidate(text), time.perf_counter()
         try:
-            if self._was_verified(candidate):
+            known = self._was_verified(candidate)
+            if self._observer is not None:
+                self._observer.looked_up(known)
+            if known:
                 dates(candidate)
                 return candidate.token.claims
             for rule in RULES:
@@ -44,6 +55,8 @@ class TokenVerifier:
             if candidate.issuer is not None:
                 refused.issuer, refused.kid = candidate.issuer.name, candidate.kid
             raise
+        if self._observer is not None:
+            self._observer.verified(candidate.algorithm, time.perf_counter() - began)
         if candidate.generation is not None and self._verified.comes_again(text):
             self._remember(candidate, candidate.generation)
         return candidate.token.claims

@@ -10,6 +10,8 @@ from app.foundation.RoutePattern import RoutePattern
 GUARD = "jwt"
 """The Kernel's key of the guard."""
 METHODS = ("get", "post", "put", "patch", "delete")
+INTERNAL = ("Console", "Metrics")
+"""Groups of routes that are for whoever runs the application, and not for its callers."""
 WITH_BODY = ("post", "put", "patch")
 
 
@@ -35,7 +37,7 @@ def operations(routes: list[Any]) -> list[Operation]:
             for method in route.request_method:
                 if method in METHODS:
                     found.setdefault((path, method), _operation(route, path, method, parameters))
-    return list(found.values())
+    return [operation for operation in found.values() if operation.group not in INTERNAL]
 
 
 def scopes_of_route(route: Any) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from app.jwks.fetch import Document
 from app.jwks.FileStore import FileStore
 from app.jwks.KeySet import KeySet
 from app.jwks.KeySets import KeySets
+from app.jwks.Observer import Observer
 from app.jwks.RemoteKeySet import RemoteKeySet
 from app.jwks.Seal import Seal
 from app.jwks.SharedKeys import SharedKeys
@@ -31,8 +32,16 @@ class JWKSProvider(Provider):
         settings = self.application.make("settings")
         room = WaitingRoom(max(1, settings.threads // 2))  # a single thread has to wait itself
         store = self._store(settings)
+        observer = self.application.make("metrics") if self.application.has("metrics") else Observer()
         key_sets = KeySets(
-            RemoteKeySet(issuer.name, _fetch(issuer, settings, store), issuer.algorithms, settings.jwks, room)
+            RemoteKeySet(
+                issuer.name,
+                _fetch(issuer, settings, store),
+                issuer.algorithms,
+                settings.jwks,
+                room,
+                observer=observer,
+            )
             for issuer in settings.issuers
         )
         self.application.bind("waiting_room", room)

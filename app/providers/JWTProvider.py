@@ -26,5 +26,6 @@ class JWTProvider(Provider):
             )
             for issuer in settings.issuers
         ]
-        verifier = TokenVerifier(issuers, cache_size=settings.cache_size)
+        metrics = self.application.make("metrics") if self.application.has("metrics") else None
+        verifier = TokenVerifier(issuers, cache_size=settings.cache_size, observer=metrics)
         self.application.bind("guard", Guard(verifier, environ_key(settings.header), settings.scheme, settings.realm))

@@ -1,11 +1,24 @@
 """Binds what tells of the process."""
 
+from masonite.routes import Route
+
 from app.foundation.Provider import Provider
 from app.telemetry.AccessLog import AccessLog
 
 
 class TelemetryProvider(Provider):
-    """Adds the access log to the ``observers`` of requests."""
+    """Adds the access log to the ``observers`` of requests. Binds ``metrics`` where they are asked for."""
 
     def register(self) -> None:
-        self.application.make("observers").append(AccessLog())
+        make = self.application.make
+        make("observers").append(AccessLog())
+        if not self.application.has("settings") or not make("settings").metrics:
+            return
+        from app.controllers.MetricsController import MetricsController  # with a library that nobody else needs
+        from app.telemetry.Metrics import Metrics
+
+        metrics = Metrics()
+        self.application.bind("metrics", metrics)
+        make("observers").append(metrics)
+        if make("settings").metrics_port is None:
+            make("router").add(Route.get("/metrics", MetricsController.show))

@@ -49,6 +49,8 @@ class Settings:
     port: int
     processes: int
     threads: int
+    metrics: bool
+    metrics_port: int | None
 
 
 _NUMBERS = {
@@ -94,6 +96,8 @@ def read_settings(config: Config) -> Settings:
         port=int(whole["PORT"]),
         processes=int(whole["WEB_CONCURRENCY"]),
         threads=int(whole["WEB_THREADS"]),
+        metrics=_boolean(config, problems, "METRICS_ENABLED", "metrics.enabled"),
+        metrics_port=_metrics_port(config, problems),
     )
     problems.raise_if_any()
     return settings
@@ -103,13 +107,28 @@ def _environment(config: Config, problems: Problems) -> str:
     environment = str(config.get("application.env"))
     if environment not in ENVIRONMENTS:
         problems.add("APP_ENV", environment, f"Write {', '.join(ENVIRONMENTS[:-1])} or {ENVIRONMENTS[-1]}.")
-    held = str(config.get("application.debug"))
-    debug = _BOOLEANS.get(held.lower())
-    if debug is None:
-        problems.add("APP_DEBUG", held, "Write True or False.")
-    elif debug and environment == "production":
-        problems.add("APP_DEBUG", held, "Write False: debugging is never on in production.")
+    if _boolean(config, problems, "APP_DEBUG", "application.debug") and environment == "production":
+        problems.add("APP_DEBUG", config.get("application.debug"), "Write False: debugging is never on in production.")
     return environment
+
+
+def _boolean(config: Config, problems: Problems, name: str, path: str) -> bool:
+    held = str(config.get(path))
+    value = _BOOLEANS.get(held.lower())
+    if value is None:
+        problems.add(name, held, "Write True or False.")
+    return bool(value)
+
+
+def _metrics_port(config: Config, problems: Problems) -> int | None:
+    held = config.get("metrics.port")
+    if not held:
+        return None
+    if held == str(config.get("server.port")):
+        problems.add("METRICS_PORT", held, "Write another port than PORT.")
+    if _BOOLEANS.get(str(config.get("metrics.enabled")).lower()) is False:
+        problems.add("METRICS_PORT", held, "Write METRICS_ENABLED=True too, or leave both out.")
+    return int(_number(config, problems, "METRICS_PORT", "metrics.port", 1, 65535, whole=True))
 
 
 def _number(

@@ -12,6 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIGURES = ("APP_", "DEVELOPMENT_", "JWKS_", "JWT_", "METRICS_", "OTEL_", "PORT", "PROMETHEUS_", "PUBLIC_", "WEB_")
+"""How the names of variables begin that configure the application."""
 
 
 def free_port() -> int:
@@ -22,8 +24,7 @@ def free_port() -> int:
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """The environment without anything that configures the application, and with `settings`."""
-    ours = ("JWT_", "JWKS_", "APP_", "WEB_", "PORT", "DEVELOPMENT_", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith((*CONFIGURES, "PYTEST_"))}
     return kept | {"PYTHONUNBUFFERED": "1"} | settings
 
 

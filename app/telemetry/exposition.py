@@ -1,0 +1,86 @@
+"""What is counted, as Prometheus reads it."""
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder where processes meet that count together: set before they start."""
+PATH = "/metrics"
+SECONDS = 5
+"""That a reader of them may take."""
+
+
+def exposition(own: CollectorRegistry | None = None) -> tuple[bytes, str]:
+    """Return the text and its media type: of all processes that count together, or else of this one, ``own``."""
+    registry = CollectorRegistry()
+    if FOLDER in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    elif own is not None:
+        registry = own
+    told = CollectorRegistry()
+    told.register(_WithAges(registry))
+    return generate_latest(told), CONTENT_TYPE_LATEST
+
+
+class _WithAges:
+    """What ``registry`` has, and how old the oldest keys are now."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Any]:
+        now = time.time()
+        age = GaugeMetricFamily("jwks_age_seconds", "Seconds since the keys held were fetched.", labels=["issuer"])
+        stale = GaugeMetricFamily("jwks_stale_seconds", "Seconds since they are no longer fresh.", labels=["issuer"])
+        since = {"jwks_fetched_timestamp_seconds": age, "jwks_fresh_until_timestamp_seconds": stale}
+        for metric in self._registry.collect():
+            yield metric
+            for sample in metric.samples:
+                if sample.name in since:
+                    since[sample.name].add_metric([sample.labels["issuer"]], max(0.0, now - sample.value))
+        yield from since.values()
+
+
+def serve(port: int, own: CollectorRegistry | None = None) -> None:
+    """Serve them at ``/metrics`` on a port of their own, on all interfaces; ``OSError`` where it is taken."""
+
+    class Handler(_Handler):
+        registry = own
+
+    server = _Server(("0.0.0.0", port), Handler)  # noqa: S104  # Prometheus is another machine
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+class _Server(ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A reader that hangs up is nobody's mistake."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_version, sys_version = "metrics", ""
+    timeout = SECONDS
+    registry: CollectorRegistry | None = None
+
+    def do_GET(self) -> None:
+        found = self.path == PATH
+        text, kind = exposition(self.registry) if found else (b"", "text/plain")
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: they are read every few seconds."""
