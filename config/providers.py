@@ -4,6 +4,7 @@ from app.providers.ExceptionProvider import ExceptionProvider
 from app.providers.JWKSProvider import JWKSProvider
 from app.providers.JWTProvider import JWTProvider
 from app.providers.OpenApiProvider import OpenApiProvider
+from app.providers.ResourceMetadataProvider import ResourceMetadataProvider
 from app.providers.SettingsProvider import SettingsProvider
 from app.providers.TelemetryProvider import TelemetryProvider
 
@@ -14,4 +15,5 @@ PROVIDERS = [
     JWKSProvider,
     JWTProvider,
     OpenApiProvider,
+    ResourceMetadataProvider,
 ]

@@ -238,7 +238,45 @@ def test_response_headers_keep_their_names():
     answer = request(echo("cached"), "GET", "/x")
 
     assert ("Cache-Control", "max-age=60") in answer.header_list
-    assert ("X-Content-Type-Options", "nosniff") in answer.header_list
+    assert ("Cache-Control", "no-store") not in answer.header_list
+
+
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health/live", 200),
+        ("HEAD", "/health/live", 200),
+        ("GET", "/protected", 401),
+        ("GET", "/nowhere", 404),
+        ("POST", "/protected", 405),
+        ("OPTIONS", "/protected", 204),
+        ("GET", "/a%0ab\n", 400),
+    ],
+)
+def test_every_answer_carries_the_security_headers(method, path, status):
+    from wsgi import application
+
+    answer = request(application, method, path)
+
+    assert answer.status == status
+    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_mistake_of_the_application_carries_them_too():
+    answer = request(echo("breaks"), "GET", "/x")
+
+    assert answer.status == 500
+    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
 
 
 @pytest.mark.parametrize("value", ["a\x00b", "a\x7f", "\u2028", "\u0100"])

@@ -6,7 +6,7 @@ Nothing of a token, of a claim or of a library's message is in any of them (RFC 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -84,39 +84,61 @@ def internal_error(response: Any) -> Any:
     return error(response, 500)
 
 
-def refusal(
-    response: Any, reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...] = (), retry_after: int = 1
-) -> Any:
+class Challenge(NamedTuple):
+    """The words of a challenge (RFC 9110, section 11.6.1), beyond those that the reason has.
+
+    ``scopes`` are those that the route asks for, ``resource_metadata`` is a URL (RFC 9728, section 5.1).
+    """
+
+    scheme: str
+    realm: str
+    scopes: tuple[str, ...] = ()
+    resource_metadata: str | None = None
+
+
+def refusal(response: Any, reason: Reason, challenge: Challenge, retry_after: int = 1) -> Any:
     """Fill ``response`` with the answer for ``reason``, and return it.
 
-    ``scheme`` and ``realm`` stand in the challenge (RFC 9110, section 11.6.1), ``scopes`` are those that the route asks
-    for, and ``retry_after`` is in seconds, for keys that are unavailable.
+    ``retry_after`` is in seconds, for keys that are unavailable.
     """
-    answer = REFUSALS[reason]
     if reason is Reason.KEYS_UNAVAILABLE:
         response.header("Retry-After", str(retry_after))
     else:
-        response.header("WWW-Authenticate", _challenge(reason, scheme, realm, scopes))
-    response.json_text(_BODIES[reason], answer.status)
+        response.header("WWW-Authenticate", _spelled(reason, challenge))
+    response.json_text(_BODIES[reason], REFUSALS[reason].status)
     return response
 
 
 @lru_cache(maxsize=1024)
-def _challenge(reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...]) -> str:
+def _spelled(reason: Reason, challenge: Challenge) -> str:
     answer = REFUSALS[reason]
-    challenge = f'{scheme} realm="{realm}"'
+    spelled = f'{challenge.scheme} realm="{challenge.realm}"'
     if answer.code:
-        challenge += f', error="{answer.code}", error_description="{answer.details or answer.error}"'
+        spelled += f', error="{answer.code}", error_description="{answer.details or answer.error}"'
     if reason is Reason.INSUFFICIENT_SCOPE:
-        challenge += f', scope="{" ".join(scopes)}"'
-    return challenge
+        spelled += f', scope="{" ".join(challenge.scopes)}"'
+    if challenge.resource_metadata is not None:
+        spelled += f', resource_metadata="{challenge.resource_metadata}"'
+    return spelled
 
 
-def harden(response: Any) -> None:
-    """Add what every answer of the application carries.
+_ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+_KEYS = tuple((name.lower(), (name, value)) for name, value in _ALWAYS)
 
-    Nothing is kept by a cache unless its controller says so; a guarded route's never is, see ``JWTAuthMiddleware``.
+
+def hardened(response: Any) -> list[tuple[str, str]]:
+    """Return the headers of ``response``, and those that every answer of the application carries.
+
+    An answer is data, for whoever asked for it: no browser is to take it for anything else, show it in a frame, or keep
+    it. A controller may say otherwise; of a guarded route nothing is ever kept, see ``JWTAuthMiddleware``.
     """
-    response.header("X-Content-Type-Options", "nosniff")
-    if "Cache-Control" not in response.header_bag:
-        response.header("Cache-Control", "no-store")
+    headers: list[tuple[str, str]] = response.get_headers()
+    said = response.header_bag.bag
+    return headers + [field for key, field in _KEYS if key not in said]

@@ -6,7 +6,7 @@ from masonite.request import Request as MasoniteRequest
 
 from app.exceptions.HttpException import HttpException
 from app.jwt.reasons import Refused
-from app.log.request_context import request_id
+from app.log.request_context import TRACE_HEADERS, request_id, trace_id
 
 from .Cookies import Cookies
 from .Headers import Headers, environ_key
@@ -64,6 +64,12 @@ class Request(MasoniteRequest):
         self.environ[environ_key(name)] = value
         self._header_bag = None
         return None
+
+    def trace_headers(self) -> dict[str, str]:
+        """Return the headers for a request of one's own that belongs to this one (W3C Trace Context); none, perhaps."""
+        if trace_id(self.environ) is None:
+            return {}
+        return {name: self.environ[key] for key, name in TRACE_HEADERS.items() if key in self.environ}
 
     def get_path(self) -> str:
         """Return the path, without the query string; ``HttpException`` 400 where it is not UTF-8 (PEP 3333)."""

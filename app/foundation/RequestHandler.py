@@ -9,7 +9,7 @@ from typing import Any
 
 from app.exceptions import answers
 from app.exceptions.HttpException import HttpException
-from app.log.request_context import HEADER, REQUEST_ID
+from app.log.request_context import HEADER, REQUEST_ID, TRACE_ID, trace_id
 
 from .Middlewares import Middlewares
 from .Provider import Provider
@@ -45,7 +45,7 @@ class RequestHandler:
         application = self.application
         request, response = Request(environ), Response(application)
         request.app = application
-        token = REQUEST_ID.set(request.id)
+        token, trace = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
         bindings = application.objects  # not bind(): its hooks and its checks are for what lives longer
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
@@ -65,6 +65,7 @@ class RequestHandler:
         start_response(status, headers)
         self._tell(request, int(status[:3]), perf_counter() - began)
         REQUEST_ID.reset(token)
+        TRACE_ID.reset(trace)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _tell(self, request: Request, status: int, seconds: float) -> None:
@@ -118,8 +119,7 @@ class RequestHandler:
         status = response.get_status_code()
         if status is None:
             raise NoAnswer("a middleware stopped the request without an answer")
-        answers.harden(response)
-        return status, response.get_headers(), response.get_response_content()
+        return status, answers.hardened(response), response.get_response_content()
 
     def _answer_error(self, exception: BaseException) -> Response:
         """Put a fresh response in place of whatever had been begun, and return it filled."""

@@ -11,6 +11,9 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """The id of the trace that it belongs to, where it came with one (W3C Trace Context)."""
 
+TRACE_HEADERS = {"HTTP_TRACEPARENT": "traceparent", "HTTP_TRACESTATE": "tracestate"}
+"""WSGI keys to names (W3C Trace Context, sections 3.2 and 3.3)."""
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 HEADER = "zp-rid"
 """The header in which the gateway names a request."""
 _GATEWAYS = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -25,6 +28,13 @@ def request_id(environ: Mapping[str, Any]) -> tuple[str, bool]:
     if sent is not None and _GATEWAYS.fullmatch(sent):
         return sent, False
     return secrets.token_hex(16), True
+
+
+def trace_id(environ: Mapping[str, Any]) -> str | None:
+    """Return the id of the trace that a request came with; ``None`` where it came with none."""
+    sent = environ.get("HTTP_TRACEPARENT")
+    found = _TRACEPARENT.fullmatch(sent) if sent is not None else None
+    return found[1] if found else None
 
 
 def context() -> dict[str, str]:

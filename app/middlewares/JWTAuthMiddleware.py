@@ -34,9 +34,8 @@ class JWTAuthMiddleware(Middleware):
             request.set_user(claims)
             return request
         request.refused = refused.with_traceback(None)  # which holds the request, in turn
-        return answers.refusal(
-            response, refused.reason, guard.scheme or "Bearer", guard.realm, scopes, refused.retry_after
-        )
+        challenge = answers.Challenge(guard.scheme or "Bearer", guard.realm, scopes, guard.resource_metadata)
+        return answers.refusal(response, refused.reason, challenge, refused.retry_after)
 
     def after(self, request: Any, response: Any, *scopes: str) -> Any:
         """Keep the answer out of every cache, whatever the controller said (RFC 9111, section 5.2.2.5)."""

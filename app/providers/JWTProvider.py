@@ -28,4 +28,5 @@ class JWTProvider(Provider):
         ]
         metrics = self.application.make("metrics") if self.application.has("metrics") else None
         verifier = TokenVerifier(issuers, cache_size=settings.cache_size, observer=metrics)
-        self.application.bind("guard", Guard(verifier, environ_key(settings.header), settings.scheme, settings.realm))
+        header, metadata = environ_key(settings.header), settings.resource_metadata
+        self.application.bind("guard", Guard(verifier, header, settings.scheme, settings.realm, metadata))

@@ -4,13 +4,15 @@ from masonite.routes import Route
 
 from app.foundation.Provider import Provider
 from app.telemetry.AccessLog import AccessLog
+from app.telemetry.Tracing import switch_on
 
 
 class TelemetryProvider(Provider):
-    """Adds the access log to the ``observers`` of requests. Binds ``metrics`` where they are asked for."""
+    """Adds the access log to the ``observers`` of requests. Binds ``metrics``, and traces, where they are asked for."""
 
     def register(self) -> None:
         make = self.application.make
+        switch_on(self.application)
         make("observers").append(AccessLog())
         if not self.application.has("settings") or not make("settings").metrics:
             return

@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from app.jwks.Schedule import Policy
+from app.jwks.Source import is_acceptable_url
 
 from .IssuerSettings import IssuerSettings, read_issuers
 from .Problems import BadSettings, Problems
@@ -17,6 +19,9 @@ _NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _TAKEN_HEADERS = ("host", "connection", "content-length", "content-type", "cookie", "transfer-encoding", "zp-rid")
 _QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
 _REDIS = re.compile(r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[0-9]*)?")
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~-]+)*/?")
+METADATA = "/.well-known/oauth-protected-resource"
+"""The path of the metadata (RFC 9728, section 3)."""
 SHORTEST_KEY = 32
 """Bytes of APP_KEY."""
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -49,8 +54,18 @@ class Settings:
     port: int
     processes: int
     threads: int
+    public_url: str | None
     metrics: bool
     metrics_port: int | None
+
+    @property
+    def resource_metadata(self) -> str | None:
+        """Where clients find this API's metadata (RFC 9728, section 3.1); ``None`` where its URL is not set."""
+        if self.public_url is None:
+            return None
+        parts = urlsplit(self.public_url)
+        path = "" if parts.path == "/" else parts.path
+        return f"{parts.scheme}://{parts.netloc}{METADATA}{path}"
 
 
 _NUMBERS = {
@@ -96,6 +111,7 @@ def read_settings(config: Config) -> Settings:
         port=int(whole["PORT"]),
         processes=int(whole["WEB_CONCURRENCY"]),
         threads=int(whole["WEB_THREADS"]),
+        public_url=_public_url(config, problems),
         metrics=_boolean(config, problems, "METRICS_ENABLED", "metrics.enabled"),
         metrics_port=_metrics_port(config, problems),
     )
@@ -118,6 +134,13 @@ def _boolean(config: Config, problems: Problems, name: str, path: str) -> bool:
     if value is None:
         problems.add(name, held, "Write True or False.")
     return bool(value)
+
+
+def _public_url(config: Config, problems: Problems) -> str | None:
+    held = config.get("application.public_url")
+    if held and not (is_acceptable_url(held) and _PUBLIC_URL.fullmatch(held)):
+        problems.add("PUBLIC_URL", held, "Write the https URL that clients call, no query; http is for loopback alone.")
+    return held or None
 
 
 def _metrics_port(config: Config, problems: Problems) -> int | None:
