@@ -1,0 +1,124 @@
+"""The image and the manifests: what can be shown of them without a container engine."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.support.issuer import Issuer
+from tests.support.servers import ROOT, Server, clean_environment, free_port
+from tests.support.wsgi_client import request
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+
+
+def manifest(kind):
+    (found,) = [each for each in MANIFESTS if each["kind"] == kind]
+    return found
+
+
+CONTAINER = manifest("Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """What the Dockerfile copies of this project, without what .dockerignore leaves out; no more than that."""
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    for source, target in re.findall(r"^COPY (?!--|requirements)(.+) (\S+)$", DOCKERFILE, re.MULTILINE):
+        for name in source.split():
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", *(["*.yaml"] if name == "deploy" else []))
+                shutil.copytree(ROOT / name, folder / target, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def health_check(port):
+    """The image's HEALTHCHECK."""
+    code = re.search(r'CMD \["python", "-c", "(.*)"\]\n', DOCKERFILE)[1].replace('\\"', '"')
+    return subprocess.run(
+        [sys.executable, "-c", code], env=clean_environment(PORT=str(port)), stderr=subprocess.DEVNULL
+    )
+
+
+def test_what_the_image_holds_is_enough_and_is_not_written_to(tree, tmp_path):
+    command = re.search(r'^CMD \["python", "(-m)", "(deploy\.server)"\]$', DOCKERFILE, re.MULTILINE).groups()
+    issuer, port = Issuer(), free_port()
+    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port), "METRICS_ENABLED": "True"}
+    settings |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path)}
+    before = sorted(tree.rglob("*"))
+    with Server([sys.executable, *command], port, tmp_path / "log", settings, tree) as server:
+        assert server.get("/protected", {"Authorization": f"Bearer {issuer.token()}"})[0] == 200
+        assert health_check(port).returncode == 0
+        counting = [name for name in os.listdir(tmp_path) if name.startswith("zuplo-origin-metrics-")]
+    issuer.close()
+
+    assert sorted(tree.rglob("*")) == before
+    assert len(counting) == 1 and counting[0] not in os.listdir(tmp_path)
+    assert health_check(port).returncode == 1
+
+
+def test_the_step_that_loads_the_application_needs_no_settings(tree):
+    step = re.search(r"^RUN /venv/bin/python (craft openapi:write -) > /dev/null", DOCKERFILE, re.MULTILINE)[1]
+    ended = subprocess.run([sys.executable, *step.split()], cwd=tree, env=clean_environment(), capture_output=True)
+
+    assert ended.returncode == 0 and b'"openapi": "3.1.0"' in ended.stdout
+
+
+def test_the_image_lets_in_nothing_that_is_not_named():
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = {
+        name for names in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()
+    }
+
+    assert "*" in ignored
+    assert {line[1:].removesuffix("/*.py") for line in ignored if line.startswith("!")} == copied
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+    assert "--require-hashes" in DOCKERFILE
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=[each["kind"] for each in MANIFESTS])
+def test_a_manifest_is_what_kubernetes_takes(manifest):
+    assert kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+
+def test_the_probes_ask_for_routes_that_there_are(application):
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert request(application, "GET", CONTAINER[probe]["httpGet"]["path"]).status in (200, 503)
+
+
+def test_what_is_configured_is_what_there_is_to_configure():
+    settings = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env-example").read_text(), re.MULTILINE))
+    settings |= {"PORT", "WEB_CONCURRENCY", "WEB_THREADS"}
+
+    assert set(manifest("ConfigMap")["data"]) <= settings
+    assert set(COMPOSE["services"]["origin"]["environment"]) <= settings
+    assert manifest("ConfigMap")["data"]["METRICS_PORT"] == str(CONTAINER["ports"][1]["containerPort"])
+
+
+def test_a_pod_is_given_the_time_that_its_end_takes():
+    pod = manifest("Deployment")["spec"]["template"]["spec"]
+
+    assert pod["terminationGracePeriodSeconds"] >= CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] + 10
+    assert int(COMPOSE["services"]["origin"]["stop_grace_period"].removesuffix("s")) >= 10
+
+
+def test_every_manifest_means_the_same_pods():
+    labels = manifest("Deployment")["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        manifest("Deployment")["spec"]["selector"]["matchLabels"],
+        manifest("Service")["spec"]["selector"],
+        manifest("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ]
+
+    assert selectors == [labels] * 4
