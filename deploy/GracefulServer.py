@@ -1,8 +1,8 @@
 """Granian, made to lose no request as it ends, and as its processes are replaced.
 
 As it comes, it loses some in three ways. A keep-alive connection is closed as soon as a process is told to end, though
-its client's next request may be on the way. Each process has a queue of connections of its own, and those that wait in
-it are reset as the process ends. And a process that is told to end while it still starts does not hear it.
+its client's next request may be on the way. Each process makes a queue of connections of its own, and those that wait
+in it are reset as the process ends. And a process that is told to end while it still starts does not hear it.
 """
 
 import os
@@ -95,14 +95,19 @@ class GracefulServer(MPServer):
         self._retiring: list[threading.Thread] = []
 
     def _init_shared_socket(self) -> None:
-        """Listen once, for all processes: who waits in the queue is taken by another one, where one ends."""
-        self._shd = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
-        self._sso = socket.socket(fileno=self._shd.get_fd())
+        """Listen once for each process, and not in it: whoever waits in its queue is taken by the one that replaces it.
+
+        One queue for all would let the first that wakes take whole bursts of connections, and others idle.
+        """
+        spec = SocketSpec(self.bind_addr, self.bind_port, self.backlog)
+        self._holders = [spec.build() for _ in range(self.workers)]
+        self._queues = [socket.socket(fileno=holder.get_fd()) for holder in self._holders]
 
     def _drop_shared_socket(self) -> None:
         """Not yet: ``_stop_workers`` does."""
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Callable[[], Any]) -> Worker:
+        self._shd, self._sso = self._holders[idx], self._queues[idx]
         ready, told = Pipe(duplex=False)
         core = idx if self._on_core else None
         prepare = self._prepare if idx in self.respawned_wrks else _nothing
@@ -130,11 +135,13 @@ class GracefulServer(MPServer):
         for worker in self.wrks:
             self._retire(worker)
         time.sleep(LEAVING_SECONDS)
-        refuse_new_connections(self._sso)
+        for queue in self._queues:
+            refuse_new_connections(queue)
         time.sleep(CLOSING_SECONDS + 0.1)  # they have been told to take nobody else meanwhile
-        with suppress(OSError):
-            self._sso.shutdown(socket.SHUT_RDWR)  # though some of them still answer, and hold it open
-        self._sso.close()
+        for queue in self._queues:
+            with suppress(OSError):
+                queue.shutdown(socket.SHUT_RDWR)  # though some of them still answer, and hold it open
+            queue.close()
         for retiring in self._retiring:
             retiring.join()
         self.wrks.clear()
