@@ -1,7 +1,10 @@
 """When keys are fetched, who waits for it, and what is held meanwhile: against a real issuer, by a clock of our own."""
 
+import json
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,7 @@ from app.jwks.Source import Source
 from app.jwks.WaitingRoom import WaitingRoom
 from tests.support.clock import Clock
 from tests.support.issuer import Issuer, send
+from tests.support.servers import ROOT
 from tests.support.signing import Key
 
 ES256 = "ES256"
@@ -514,6 +518,42 @@ def test_readiness(world):
     first.clock.pass_(12)
     second.clock.pass_(21)
     assert both.readiness() == "unavailable"
+
+
+FORK = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from app.jwks.fetch import Document
+from app.jwks.KeySets import KeySets
+from app.jwks.RemoteKeySet import RemoteKeySet
+from app.jwks.Schedule import Policy
+from app.jwks.WaitingRoom import WaitingRoom
+
+def fetch(etag, answers):
+    import imported_late
+    return Document(imported_late.BODY)
+
+keys = RemoteKeySet("x", fetch, frozenset(["ES256"]), Policy(timeout=3), WaitingRoom(8))
+key_sets = KeySets([keys])
+key_sets.start()
+time.sleep(0.1)
+child = os.fork()
+try:
+    found = keys.find("one", "ES256") is not None
+except Exception:
+    found = False
+if child == 0:
+    os._exit(0 if found else 1)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or (0 if found else 1))
+"""
+
+
+def test_a_fork_in_the_middle_of_the_first_fetch_leaves_both_processes_able_to_fetch(tmp_path):
+    body = json.dumps({"keys": [Key(ES256, "one").jwk()]})
+    (tmp_path / "imported_late.py").write_text(f"import time\ntime.sleep(0.5)\nBODY = {body.encode()!r}\n")
+    ended = subprocess.run([sys.executable, "-c", FORK, str(tmp_path)], cwd=ROOT, timeout=60)
+
+    assert ended.returncode == 0
 
 
 def test_the_background_thread_fetches_before_anyone_asks_and_outlives_errors(world, caplog):

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from app.log.Event import Event
 
@@ -46,9 +46,14 @@ class KeySets(Mapping[str, RemoteKeySet]):
     def start(self) -> None:
         """Begin the first fetches, and keep the sets fresh for as long as the process lives, forked children too."""
         self._start_thread()
-        # a forked child has this object, but not its threads: and perhaps a lock that one of them held
+        # a forked child has this object, but not its threads, and for ever the locks that one of them held: a module's,
+        # say, which the first fetch imports
         reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _revive(reference()))
+        os.register_at_fork(
+            before=lambda: _each(reference(), RemoteKeySet.hold_still),
+            after_in_parent=lambda: _each(reference(), RemoteKeySet.go_on),
+            after_in_child=lambda: _revive(reference()),
+        )
 
     def wait_for_first_fetches(self, seconds: float) -> None:
         """Wait until each issuer has answered once, well or badly, but no longer than that."""
@@ -79,6 +84,11 @@ class KeySets(Mapping[str, RemoteKeySet]):
         for key_set in self.values():
             key_set.restart()
         self._start_thread()
+
+
+def _each(key_sets: KeySets | None, action: Callable[[RemoteKeySet], None]) -> None:
+    for key_set in key_sets.values() if key_sets is not None else ():
+        action(key_set)
 
 
 def _revive(key_sets: KeySets | None) -> None:

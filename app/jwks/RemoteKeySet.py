@@ -18,6 +18,8 @@ from .WaitingRoom import WaitingRoom
 
 RANDOM = random.SystemRandom()
 """Not the process's generator: that one is for the application to seed, and to expect unchanged."""
+HOLDING_STILL = 1.0
+"""Seconds that a fork waits for a fetch."""
 NOBODY = Observer()
 GRACE = 1.0
 """Seconds past its deadline after which a fetch counts as lost."""
@@ -55,6 +57,20 @@ class RemoteKeySet:
         self._lock = threading.Lock()  # guards the two below; never held over a fetch
         self._under_way: Flight | None = None
         self._schedule = Schedule(self._policy, self._clock(), self._spread)
+
+    def hold_still(self) -> None:
+        """Let what is under way end, and nothing begin, until ``go_on``: for a process that is about to be forked.
+
+        It waits for a second at the most: then the fetch waits for its issuer, and holds nothing that others need.
+        """
+        under_way = self._under_way
+        if under_way is not None:
+            under_way.wait(HOLDING_STILL)
+        self._lock.acquire()
+
+    def go_on(self) -> None:
+        """After ``hold_still``, in the process that was forked from."""
+        self._lock.release()
 
     def held(self) -> Held | None:
         """Return the keys that may serve now, fresh or stale; ``None`` where there are none."""
