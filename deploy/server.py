@@ -6,6 +6,7 @@ way are answered; HUP replaces its processes one after the other.
 
 import gc
 import importlib
+import logging
 import os
 import resource
 import sys
@@ -131,6 +132,9 @@ def main() -> None:
     except BadSettings as bad:
         sys.exit(str(bad))
     set_up(settings.environment)
+    # not written in any line, and looking them up takes as long as writing it (logging HOWTO, Optimization)
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     with _counting(settings):
         _serve(settings)
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.jwt.reasons import Reason
 from tests.support.issuer import Issuer, send
 from tests.support.project import copy_of_the_project, craft
-from tests.support.servers import Server, free_port, production
+from tests.support.servers import ROOT, Server, free_port, production
 from tests.support.signing import Key
 from tests.support.wsgi_client import request
 
@@ -162,6 +163,15 @@ def test_no_label_takes_a_value_from_a_client(server, gateway):
     values = {value for key in samples(text.encode()) for name, value in key[1:] if name not in ("issuer", "status")}
     routes = {"/protected", "/orders", "/health/live", "/metrics"}
     assert values - known - routes == set()
+
+
+def test_the_alerts_ask_for_what_there_is(server):
+    table = [line for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("|")]
+    asked = set(re.findall(r"\b(?:http|jwt|jwks)_[a-z_]+", "".join(table)))
+    told = server.get("/metrics")[2].decode()
+
+    assert len(asked) >= 8 and "jwks_cooldown_hits_total" in asked
+    assert {name for name in asked if f"# TYPE {re.sub('(_total|_bucket)$', '', name)}" not in told} == set()
 
 
 def test_a_reload_keeps_what_was_counted_and_forgets_who_is_gone(server, gateway):

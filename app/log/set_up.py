@@ -13,9 +13,6 @@ def set_up(environment: str) -> None:
     """
     if logging.getLogger().handlers:
         return
-    # not written here, and looking them up takes as long as writing a line (logging HOWTO, Optimization)
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if environment == "production" else LineFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
