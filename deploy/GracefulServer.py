@@ -119,6 +119,7 @@ class GracefulServer(MPServer):
     def _respawn_workers(self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
         for index in workers:
             if self.interrupt_signal:
+                self.main_loop_interrupt.set()  # the loop has cleared it, perhaps, after it was set for the end
                 return
             self.respawned_wrks[index] = time.monotonic()
             old, new = self.wrks[index], self._spawn_worker(index, spawn_target, target_loader)

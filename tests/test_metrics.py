@@ -165,7 +165,8 @@ def test_no_label_takes_a_value_from_a_client(server, gateway):
     assert values - known - routes == set()
 
 
-def test_the_alerts_ask_for_what_there_is(server):
+def test_the_alerts_ask_for_what_there_is(server, gateway):
+    server.get("/protected", {"Authorization": f"Bearer {gateway.token(account='acme')}"})
     table = [line for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("|")]
     asked = set(re.findall(r"\b(?:http|jwt|jwks)_[a-z_]+", "".join(table)))
     told = server.get("/metrics")[2].decode()

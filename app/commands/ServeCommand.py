@@ -44,8 +44,7 @@ class ServeCommand(PlainCommand):
             self.app.bind("development.listens", (host, int(port)))
             self._keep_to_loopback()
             self._open_console()
-        self._serve(host, int(port))
-        return 0
+        return self._serve(host, int(port))
 
     def _fail(self, message: str) -> int:
         self.line_error(message)
@@ -91,16 +90,20 @@ class ServeCommand(PlainCommand):
         self.app.make("middleware").add({"console": [SameOriginMiddleware]})
         self.app.make("router").add(*ROUTES)
 
-    def _serve(self, host: str, port: int) -> None:
+    def _serve(self, host: str, port: int) -> int:
         reload = not self.option("dont-reload")
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
         if serving:
             self.app.make("jwks").start()
-            self._serve_metrics()
+            try:
+                self._serve_metrics()
+            except OSError:
+                return self._fail(f"METRICS_PORT {self.app.make('settings').metrics_port} is taken.")
         if not serving or not reload:
             self._tell(host, port)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         run_simple(host, port, self.app, threaded=True, use_reloader=reload, request_handler=QuietHandler)
+        return 0
 
     def _serve_metrics(self) -> None:
         port = self.app.make("settings").metrics_port

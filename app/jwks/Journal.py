@@ -18,7 +18,7 @@ class Journal:
     def __init__(self, issuer: str, observer: Observer) -> None:
         self._issuer, self._observer = issuer, observer
         self._age = ""
-        observer.holds_none(issuer)
+        observer.begins(issuer)
 
     def fetched(self, outcome: str, seconds: float) -> None:
         """A fetch is over."""

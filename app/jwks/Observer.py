@@ -4,6 +4,9 @@
 class Observer:
     """Is told, and does nothing: the base of those that count. Times are in seconds since the epoch."""
 
+    def begins(self, issuer: str) -> None:
+        """Its keys are to be held; none are so far."""
+
     def fetched(self, issuer: str, outcome: str, seconds: float) -> None:
         """A fetch is over: ``ok``, ``failed``, ``shared`` (another process had made it) or ``deferred`` (not made)."""
 

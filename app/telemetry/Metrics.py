@@ -67,6 +67,13 @@ class Metrics(Observer):
     def looked_up(self, hit: bool) -> None:
         self._cache[hit].inc()
 
+    def begins(self, issuer: str) -> None:
+        for counter in (self._unknown, self._cooldown):
+            counter.labels(issuer)  # from zero on: a rate needs two values
+        for outcome in ("ok", "failed"):
+            self._fetches.labels(issuer, outcome)
+        self.holds_none(issuer)
+
     def fetched(self, issuer: str, outcome: str, seconds: float) -> None:
         self._fetches.labels(issuer, outcome).inc()
         self._fetch_time.labels(issuer).observe(seconds)
