@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from app.log.LineFormatter import LineFormatter
 from app.log.request_context import REQUEST_ID
 from tests.support.applications import EchoController, Route
 from tests.support.applications import application as made_of
+from tests.support.servers import ROOT
 from tests.support.wsgi_client import request
 
 
@@ -163,3 +166,25 @@ def test_a_broken_observer_breaks_no_request(caplog):
 
     assert request(made, "GET", "/plain").status == 200
     assert "ZeroDivisionError" in caplog.text
+
+
+# -- where lines are written ------------------------------------------------------------------------------------------
+
+
+def test_lines_of_many_threads_and_processes_are_whole(tmp_path):
+    program = """
+import logging, os, threading
+from app.log.set_up import set_up
+set_up("production")
+os.fork()
+log = logging.getLogger("app")
+threads = [threading.Thread(target=lambda: [log.info("x" * 3000) for _ in range(200)]) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+os._exit(0)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    lines = ended.stderr.splitlines()
+
+    assert len(lines) == 2 * 8 * 200
+    assert {json.loads(line)["message"] for line in lines} == {"x" * 3000}

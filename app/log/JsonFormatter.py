@@ -10,6 +10,8 @@ import orjson
 from .Event import Event
 from .request_context import context
 
+_LEVELS = {number: logging.getLevelName(number).lower() for number in (10, 20, 30, 40, 50)}
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, in ASCII: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``event`` or ``message``, its
@@ -23,14 +25,15 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": self._time(record),
-            "level": record.levelname.lower(),
+            "level": _LEVELS.get(record.levelno) or record.levelname.lower(),
             "logger": record.name,
         }
         if isinstance(record.msg, Event):
-            line |= {"event": record.msg.name, **record.msg.fields}
+            line["event"] = record.msg.name
+            line.update(record.msg.fields)
         else:
             line["message"] = record.getMessage()
-        line |= context()
+        line.update(context())
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:

@@ -1,9 +1,11 @@
 """Where lines go, and how they look there."""
 
 import logging
+import sys
 
 from .JsonFormatter import JsonFormatter
 from .LineFormatter import LineFormatter
+from .LineHandler import LineHandler
 
 
 def set_up(environment: str) -> None:
@@ -13,6 +15,6 @@ def set_up(environment: str) -> None:
     """
     if logging.getLogger().handlers:
         return
-    handler = logging.StreamHandler()
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if environment == "production" else LineFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
