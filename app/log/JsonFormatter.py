@@ -9,6 +9,7 @@ import orjson
 
 from .Event import Event
 from .request_context import context
+from .SpelledSecond import SpelledSecond
 
 _LEVELS = {number: logging.getLevelName(number).lower() for number in (10, 20, 30, 40, 50)}
 
@@ -20,11 +21,11 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._second = (0, "")  # as in LineFormatter
+        self._second = SpelledSecond("%Y-%m-%dT%H:%M:%S", time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": self._time(record),
+            "time": f"{self._second.of(record.created)}.{int(record.msecs):03d}Z",
             "level": _LEVELS.get(record.levelno) or record.levelname.lower(),
             "logger": record.name,
         }
@@ -43,11 +44,3 @@ class JsonFormatter(logging.Formatter):
         except TypeError:  # an integer over 64 bits, half a surrogate, an object
             pass
         return json.dumps(line, default=str)
-
-    def _time(self, record: logging.LogRecord) -> str:
-        number, spelled = self._second
-        if number != int(record.created):
-            number = int(record.created)
-            spelled = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
-            self._second = (number, spelled)
-        return f"{spelled}.{int(record.msecs):03d}Z"
