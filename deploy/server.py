@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import resource
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -99,6 +100,18 @@ def _import_what_is_shared() -> None:
     gc.freeze()  # a collection in a process would write to what it shares, and so copy it
 
 
+def _is_free(port: int) -> bool:
+    """Whether a server could listen there: granian itself would end in a panic."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as it does: a second server may share the port
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104
+        except OSError:
+            return False
+        return True
+
+
 @contextmanager
 def _counting(settings: Settings) -> Iterator[None]:
     """While the block runs, there is a folder where the processes meet that count together."""
@@ -131,6 +144,8 @@ def main() -> None:
         settings = read_settings(ConfigFiles())
     except BadSettings as bad:
         sys.exit(str(bad))
+    if not _is_free(settings.port):
+        sys.exit(f"PORT {settings.port} is taken.")
     set_up(settings.environment)
     # not written in any line, and looking them up takes as long as writing it (logging HOWTO, Optimization)
     logging._srcfile = None

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import sys
 import time
 from contextlib import closing
@@ -208,12 +209,13 @@ def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
         assert samples(text)["jwt_refusals_total", ("reason", "no_token")] == 1
 
 
-def test_a_port_that_is_taken_is_told(gateway, tmp_path):
-    with closing(Issuer()) as taken:
-        port = taken.server.server_port
-        settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)}
-        server = production(free_port(), tmp_path / "log", **settings)
+@pytest.mark.parametrize("which", ["PORT", "METRICS_PORT"])
+def test_a_port_that_is_taken_is_told(gateway, tmp_path, which):
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1"}
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104
+        port = taken.getsockname()[1]
+        server = production(free_port(), tmp_path / "log", **settings | {which: str(port)})
         server.process.wait(30)
         server._out.close()
 
-    assert server.process.returncode == 1 and f"METRICS_PORT {port} is taken" in server.output()
+    assert server.process.returncode == 1 and server.output().strip() == f"{which} {port} is taken."
