@@ -240,6 +240,7 @@ def test_a_strangers_key_set_is_refused_and_told(gateway, store, caplog):
     fleet, stranger = Fleet(gateway, store), Issuer([Key("ES256", "strangers")])
     body = json.dumps(stranger.key_set()).encode()
     told = {"issuer": gateway.name, "url": gateway.jwks_url, "fetched_at": fleet.wall(), "etag": None, "max_age": None}
+    told["number"] = 1
     stranger.close()
     name = stored(fleet.process())
     content = told | {"body": base64.b64encode(body).decode()}
@@ -304,6 +305,57 @@ def test_nobody_is_held_up_by_a_claim_or_a_failure_that_is_not_ours(gateway, sto
         store.put(f"{process._name}-{what}", b"stay away", 600)
 
     assert kids(fetch(process)) == ["one"] and kids(fetch(process, wants("two"))) == ["one"]
+
+
+def test_a_rotation_is_noticed_though_somebody_deletes_what_was_fetched(gateway, store):
+    fleet = Fleet(gateway, store)
+    processes = [fleet.process() for _ in range(6)]
+    for process in processes:
+        fetch(process)
+    gateway.keys.append(Key("ES256", "two"))
+    for process in processes:
+        fleet.wall.pass_(1)
+        store.delete(stored(process))
+        assert "two" in kids(fetch(process, wants("two")))
+
+
+def test_a_rotation_is_noticed_though_somebody_puts_back_what_was_there(gateway, store):
+    fleet = Fleet(gateway, store)
+    processes = [fleet.process() for _ in range(6)]
+    for process in processes:
+        fetch(process)
+    old = store.get(stored(processes[0]), 100_000)
+    gateway.keys.append(Key("ES256", "two"))
+    for process in processes:
+        fleet.wall.pass_(1)
+        store.put(stored(process), old, 600)
+        assert "two" in kids(fetch(process, wants("two")))
+
+
+def test_whoever_has_waited_in_vain_asks_by_itself(gateway, store):
+    fleet = Fleet(gateway, store, timeout=0.3)
+    process, name = fleet.process(), f"{fleet.process()._name}-turn"
+    for _ in range(2):
+        store.put(name, Seal(KEY).close(name, {"until": fleet.wall() + 100, "after": 0}), 100)  # again and again
+        with pytest.raises(FetchFailed, match="no answer yet"):
+            fetch(process)
+        store.put(name, Seal(KEY).close(name, {"until": fleet.wall() + 100, "after": 0}), 100)
+        assert kids(fetch(process)) == ["one"]
+
+
+def test_a_rotation_costs_one_fetch_though_clocks_differ(gateway, store):
+    fleet = Fleet(gateway, store)
+    ahead, others = fleet.process(), [fleet.process() for _ in range(4)]
+    ahead._clock = lambda: fleet.wall() + 50
+    fetch(ahead)
+    for process in others:
+        fetch(process)
+    fleet.wall.pass_(10)
+    gateway.keys.append(Key("ES256", "two"))
+    for process in [*others, ahead]:
+        assert "two" in kids(fetch(process, wants("two")))
+
+    assert fleet.fetches == 2
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"0" * 64, b"0" * 64 + b"{}", "é".encode() * 40])

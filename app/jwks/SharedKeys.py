@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from app.log.Event import Event
 
@@ -29,8 +30,12 @@ SKEW = 60.0
 
 @dataclass(frozen=True)
 class Entry:
-    """An issuer's answer, as it is shared. ``fetched_at`` is in seconds since the epoch; ``max_age`` in seconds."""
+    """An issuer's answer, as it is shared. ``number`` grows with each that is shared: the clocks of machines differ.
 
+    ``fetched_at`` is in seconds since the epoch; ``max_age`` in seconds.
+    """
+
+    number: int
     fetched_at: float
     body: bytes
     etag: str | None
@@ -59,6 +64,8 @@ class SharedKeys:
         self._longest = 2 * source.max_bytes + 4096
         self._name = hashlib.sha256(f"{source.issuer}\0{source.url}".encode()).hexdigest()[:32]
         self._taken: Entry | None = None
+        self._seen = 0  # the largest number of an entry
+        self._patient = True
         self._refused = b""
 
     def fetch(self, etag: str | None, answers: Callable[[KeySet], bool] | None) -> Document:
@@ -88,30 +95,47 @@ class SharedKeys:
         return document
 
     def _wait_for_newer_or_turn(self, answers: Callable[[KeySet], bool] | None) -> Entry | None:
-        """Return a newer entry, or ``None`` where this process is to ask the issuer."""
+        """Return a newer entry, or ``None`` where this process is to ask the issuer.
+
+        The store is believed to help, and not to hinder: whoever has waited in vain, or finds that what others fetched
+        is gone, asks by itself, as often as it may without a store.
+        """
+        if not self._patient:
+            self._patient = True
+            return None
         for _ in range(max(1, int(self._policy.timeout / POLL))):
-            entry, serves = self._newer(answers)
-            if serves:
+            entry = self._stored()
+            if self._serves(entry, answers):
                 return entry
-            if self._holds("failed"):
+            if self._held("failed"):
                 raise FetchFailed("another process asked, and had no answer")
+            if entry is None and self._taken is not None:
+                return None
             if self._claim("turn", self._policy.timeout + 1):
-                entry, serves = self._newer(answers)  # once more: another one's turn may have ended just before
-                if not serves and (answers is None or self._claim_one_for_unknown()):
-                    return None
-                self._end_turn()
-                if entry is None:
-                    raise Deferred
-                return entry
+                return self._in_turn(answers)
             self._sleep(POLL)
+        self._patient = False
         raise FetchFailed("another process asks, and has no answer yet")
 
-    def _newer(self, answers: Callable[[KeySet], bool] | None) -> tuple[Entry | None, bool]:
-        """Return the entry in the store, and whether it is what is looked for; none that is not newer, or not ours."""
-        entry = self._stored()
-        if entry is None or (self._taken is not None and entry.fetched_at <= self._taken.fetched_at):
-            return None, False
-        return entry, answers is None or answers(parse_key_set(entry.body, self._allowed))
+    def _in_turn(self, answers: Callable[[KeySet], bool] | None) -> Entry | None:
+        entry = self._stored()  # once more: another one's turn may have ended just before
+        if not self._serves(entry, answers):
+            if answers is None or self._claim_one_for_unknown(entry):
+                return None
+            if entry is None or not self._is_newer(entry):
+                self._end_turn()
+                raise Deferred
+        self._end_turn()
+        return entry
+
+    def _serves(self, entry: Entry | None, answers: Callable[[KeySet], bool] | None) -> bool:
+        """Whether ``entry`` is newer than what was taken, and says what is looked for."""
+        if entry is None or not self._is_newer(entry):
+            return False
+        return answers is None or answers(parse_key_set(entry.body, self._allowed))
+
+    def _is_newer(self, entry: Entry) -> bool:
+        return self._taken is None or entry.number > self._taken.number
 
     def _stored(self) -> Entry | None:
         """Return the entry in the store, where it is sealed for this key set, in its time, and good."""
@@ -125,7 +149,8 @@ class SharedKeys:
         if (content["issuer"], content["url"]) != (self._source.issuer, self._source.url):
             self._refuse(value, "it is another issuer's")
             return None
-        entry = Entry(content["fetched_at"], base64.b64decode(content["body"]), content["etag"], content["max_age"])
+        body = base64.b64decode(content["body"])
+        entry = Entry(content["number"], content["fetched_at"], body, content["etag"], content["max_age"])
         age = self._clock() - entry.fetched_at
         if age < -SKEW:
             self._refuse(value, "it comes from the future")
@@ -135,6 +160,7 @@ class SharedKeys:
         except BadKeySet as error:
             self._refuse(value, str(error))
             return None
+        self._seen = max(self._seen, entry.number)
         return entry if age < self._life(entry) else None
 
     def _refuse(self, value: bytes, why: str) -> None:
@@ -147,12 +173,14 @@ class SharedKeys:
         """Return what is to be shared of the issuer's answer; ``BadKeySet`` where it is no key set."""
         body = document.body if document.body is not None else self._taken.body if self._taken else b""
         parse_key_set(body, self._allowed)
-        return Entry(self._clock(), body, document.etag, document.max_age)
+        self._seen += 1
+        return Entry(self._seen, self._clock(), body, document.etag, document.max_age)
 
     def _share(self, entry: Entry) -> None:
         body = base64.b64encode(entry.body).decode()
-        told = {"fetched_at": entry.fetched_at, "etag": entry.etag, "max_age": entry.max_age, "body": body}
-        self._tell("keys", {"issuer": self._source.issuer, "url": self._source.url, **told}, self._life(entry))
+        told = {"number": entry.number, "fetched_at": entry.fetched_at, "etag": entry.etag, "max_age": entry.max_age}
+        named = {"issuer": self._source.issuer, "url": self._source.url}
+        self._tell("keys", {**named, **told, "body": body}, self._life(entry))
 
     def _life(self, entry: Entry) -> float:
         return self._policy.fresh_for(entry.max_age) + self._policy.max_stale
@@ -170,17 +198,25 @@ class SharedKeys:
         except StoreDown:
             return
 
-    def _claim_one_for_unknown(self) -> bool:
-        return any(self._claim(f"unknown-{number}", self._policy.cooldown) for number in range(FETCHES_PER_WINDOW))
+    def _claim_one_for_unknown(self, entry: Entry | None) -> bool:
+        """Whether this process may ask for an unknown key id: where the window allows one more, or where what the
+        others fetched in it is not in the store.
+        """
+        slots = [f"unknown-{number}" for number in range(FETCHES_PER_WINDOW)]
+        if any(self._claim(slot, self._policy.cooldown) for slot in slots):
+            return True
+        after = max((content["after"] for slot in slots if (content := self._held(slot))), default=0)
+        return entry is None or entry.number <= after
 
     def _claim(self, what: str, seconds: float) -> bool:
         """Whether nobody else has claimed this, for ``seconds`` from now: what is not sealed holds nobody up."""
         name = f"{self._name}-{what}"
-        sealed = self._seal.close(name, {"until": self._clock() + seconds})
-        return self._store.add(name, sealed, seconds) or not self._holds(what)
+        sealed = self._seal.close(name, {"until": self._clock() + seconds, "after": self._seen})
+        return self._store.add(name, sealed, seconds) or self._held(what) is None
 
-    def _holds(self, what: str) -> bool:
+    def _held(self, what: str) -> dict[str, Any] | None:
+        """Return what was claimed or told, in its time; ``None`` where nothing was."""
         name = f"{self._name}-{what}"
         value = self._store.get(name, self._longest)
         content = self._seal.open(name, value) if value is not None else None
-        return content is not None and self._clock() < content["until"]
+        return content if content is not None and self._clock() < content["until"] else None
