@@ -22,9 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.issuer import Issuer
-from tests.support.servers import Server, free_port, production
+from tests.support.servers import Server, free_port
 from tests.support.signing import Key
 
+SHARING = "import deploy.server as it; it._is_free = lambda port: True; it.main()"
+"""The production server, which would not share a port otherwise."""
 GRANIAN = "-m granian --interface wsgi --workers 2 --blocking-threads 8 --host 127.0.0.1 wsgi:application --port"
 
 
@@ -40,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
 
         def ours(port: int) -> Server:
-            return production(port, Path(folder) / "log", **settings)
+            return Server([sys.executable, "-c", SHARING], port, Path(folder) / "log", settings | {"PORT": str(port)})
 
         def granian(port: int) -> Server:
             return Server([sys.executable, *GRANIAN.split(), str(port)], port, Path(folder) / "log", settings)

@@ -6,6 +6,7 @@ in it are reset as the process ends. And a process that is told to end while it 
 """
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -18,6 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from granian.constants import Interfaces
+from granian.log import logger
 from granian.net import SocketSpec
 from granian.server.mp import MPServer, WorkerProcess
 
@@ -27,13 +29,34 @@ LEAVING_SECONDS = 1.0
 """In which a process that is to end answers with ``Connection: close``, so that clients go elsewhere by themselves."""
 CLOSING_SECONDS = 0.5
 """At the end of the server: between the last connection that is let in, and the end of letting in any."""
-FINISHING_SECONDS = 7.5
+FINISHING_SECONDS = 6.5
 """For the requests that are still under way then."""
 STARTING_SECONDS = 30.0
 """That a new process may take until it takes over from an old one."""
 
 _STOPPING = {signal.SIGTERM, signal.SIGINT}
-_LEAVE = signal.SIGUSR1
+_LEAVE, _END = signal.SIGUSR1, signal.SIGUSR2
+
+
+class Interrupt:
+    """An event that signals set. Python's own has a lock, for which a signal waits that came while another set it."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        os.set_blocking(self._writing, False)
+
+    def set(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._writing, b"!")
+
+    def clear(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._reading, 1024):
+                continue
+
+    def wait(self) -> None:
+        select.select([self._reading], [], [])
 
 
 class Worker:
@@ -43,7 +66,7 @@ class Worker:
         self._process, self._ready = process, ready
 
     def start(self) -> None:
-        """Start it. A signal that comes before it can hear one waits until it can."""
+        """Start it. What a terminal or a supervisor sends to all processes at once is for their parent to hear."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
             self._process.start()
@@ -62,17 +85,21 @@ class Worker:
         return self._ready.poll(seconds)
 
     def retire(self) -> None:
-        """End it, in 9.5 seconds at the most, after whatever it has begun to answer."""
+        """End it, in 8 seconds at the most, after whatever it has begun to answer."""
         self._process.interrupt_by_parent = True  # granian takes it for a crash otherwise
         if self.is_alive() and self.is_ready():
-            os.kill(self.pid, _LEAVE)
+            self._tell(_LEAVE)
             time.sleep(LEAVING_SECONDS + CLOSING_SECONDS)
-        self._process.terminate()
-        end = time.monotonic() + FINISHING_SECONDS
-        while self.is_alive() and time.monotonic() < end:
-            self._process.join(0.05)
+            self._tell(_END)
+            end = time.monotonic() + FINISHING_SECONDS
+            while self.is_alive() and time.monotonic() < end:
+                self._process.join(0.05)
         if self.is_alive():
-            self._process.kill()
+            self._process.kill()  # it answers nobody yet, or has been waited for
+
+    def _tell(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 class GracefulServer(MPServer):
@@ -92,6 +119,7 @@ class GracefulServer(MPServer):
     ) -> None:
         super().__init__(*arguments, respawn_failed_workers=True, **options)
         self._on_core, self._prepare, self._forget = on_core, prepare, forget
+        self.main_loop_interrupt = Interrupt()
         self._retiring: list[threading.Thread] = []
 
     def _init_shared_socket(self) -> None:
@@ -103,6 +131,18 @@ class GracefulServer(MPServer):
         self._holders = [spec.build() for _ in range(self.workers)]
         self._queues = [socket.socket(fileno=holder.get_fd()) for holder in self._holders]
 
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        for number in (_LEAVE, _END):
+            signal.signal(number, signal.SIG_IGN)  # these are between this process and the others
+        super().startup(spawn_target, target_loader)
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        try:
+            super()._serve_loop(spawn_target, target_loader)
+        except Exception:  # nobody would listen to signals, and the others would go on
+            logger.exception("The server broke, and ends")
+            self.interrupt_children.append(0)
+
     def _drop_shared_socket(self) -> None:
         """Not yet: ``_stop_workers`` does."""
 
@@ -110,7 +150,7 @@ class GracefulServer(MPServer):
         self._shd, self._sso = self._holders[idx], self._queues[idx]
         ready, told = Pipe(duplex=False)
         core = idx if self._on_core else None
-        prepare = self._prepare if idx in self.respawned_wrks else _nothing
+        prepare = self._prepare if idx < len(self.wrks) else _nothing
         wrap = _closing_wsgi if self.interface is Interfaces.WSGI else _closing_asgi
         return Worker(
             super()._spawn_worker(idx, target, partial(_load, core, callback_loader, prepare, wrap, told)), ready
@@ -121,13 +161,17 @@ class GracefulServer(MPServer):
             if self.interrupt_signal:
                 self.main_loop_interrupt.set()  # the loop has cleared it, perhaps, after it was set for the end
                 return
-            self.respawned_wrks[index] = time.monotonic()
-            old, new = self.wrks[index], self._spawn_worker(index, spawn_target, target_loader)
+            old = self.wrks[index]
+            if not old.is_alive():
+                self.respawned_wrks[index] = time.monotonic()  # one that dies again at once ends the server
+            new = self._spawn_worker(index, spawn_target, target_loader)
             new.start()
             self.wrks[index] = new
             end = time.monotonic() + STARTING_SECONDS
             while new.is_alive() and not new.is_ready(0.1) and time.monotonic() < end and not self.interrupt_signal:
                 continue
+            if new.is_alive():  # if the old one has died meanwhile, it is replaced already
+                self.interrupt_children[:] = [each for each in self.interrupt_children if each != index]
             retiring = self._retire(old)
             while retiring.is_alive() and not self.interrupt_signal:
                 retiring.join(0.1)
@@ -176,13 +220,31 @@ def _load(
 
 
 def _hear_signals() -> threading.Event:
-    """Return what is set where this process, which was forked just now, is to leave."""
+    """Return what is set where this process, which was forked just now, is to leave.
+
+    It ends where its parent tells it to, or is gone: TERM, to which granian listens, is blocked until then.
+    """
     for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)  # the parent's handlers were forked too; granian sets its own later
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     leaving = threading.Event()
     signal.signal(_LEAVE, lambda number, frame: leaving.set())
+    signal.signal(_END, lambda number, frame: _end())
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     return leaving
+
+
+def _end() -> None:
+    """Let granian hear of the end, and once: a second TERM finds it without ears, and it never ends."""
+    while signal.sigpending() & _STOPPING:
+        signal.sigwait(_STOPPING)
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), _END)
 
 
 def _closing_wsgi(application: Any, leaving: threading.Event) -> Any:

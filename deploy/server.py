@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -101,10 +102,12 @@ def _import_what_is_shared() -> None:
 
 
 def _is_free(port: int) -> bool:
-    """Whether a server could listen there: granian itself would end in a panic."""
+    """Whether a server could listen there.
+
+    granian itself would end in a panic, or share the port with another one, whose settings may be others.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as it does: a second server may share the port
         try:
             probe.bind(("0.0.0.0", port))  # noqa: S104
         except OSError:
@@ -138,8 +141,19 @@ def _forget(pid: int) -> None:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
+def _end_early(number: int, frame: Any) -> None:
+    sys.exit(0)
+
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    """Whether a line of granian's is: it warns of as many threads as there are here by default, most of which wait."""
+    return "Python threads" not in record.getMessage()
+
+
 def main() -> None:
     """Check the settings, and serve in the foreground."""
+    signal.signal(signal.SIGTERM, _end_early)  # until granian listens
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         settings = read_settings(ConfigFiles())
     except BadSettings as bad:
@@ -150,6 +164,7 @@ def main() -> None:
     # not written in any line, and looking them up takes as long as writing it (logging HOWTO, Optimization)
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.getLogger("_granian").addFilter(_is_needed)
     with _counting(settings):
         _serve(settings)
 

@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -207,6 +208,28 @@ def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
         assert [answer.status for answer in asked.values()] == [404, 501, 200]
         assert asked["GET", "/metrics"].headers["Content-Type"].startswith("text/plain")
         assert samples(text)["jwt_refusals_total", ("reason", "no_token")] == 1
+
+
+def test_slow_readers_hold_up_nothing(gateway, tmp_path):
+    port = free_port()
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)}
+    with production(free_port(), tmp_path / "log", **settings) as server, ExitStack() as opened:
+        slow = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(100)]
+        for each in slow:
+            with suppress(OSError):
+                each.sendall(b"G")
+        wait_until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) < 60)
+        children = set(server.children())
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not children & set(server.children()) and len(server.children()) == 2)
+        assert max(len(os.listdir(f"/proc/{child}/fd")) for child in server.children()) < 60
+        for each in slow:
+            with suppress(OSError):
+                while each.recv(100):
+                    continue  # until it is shut
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("GET", "/metrics")
+            assert connection.getresponse().status == 200
 
 
 @pytest.mark.parametrize("which", ["PORT", "METRICS_PORT"])

@@ -98,6 +98,19 @@ def test_whatever_is_sent_is_answered(server, lines, status):
     assert server.raw(lines + b"Connection: close\r\n\r\n").split(b" ")[1] == status
 
 
+@pytest.mark.parametrize("header", ["Authorization", "X-Token"])
+def test_both_ways_into_the_application_answer_odd_addresses_alike(gateway, tmp_path, header):
+    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_HEADER": header}
+    addresses = [b"/health/live?a=\xc3\xa9", b"/health/live?%ff=%ff", b"/%ff", b"/%ed%a0%80", b"/%C3%A9", b"/a%00b"]
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        answers = [
+            server.raw(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % address) for address in addresses
+        ]
+        assert "Traceback" not in server.output()
+
+    assert [answer.split(b" ")[1] for answer in answers] == [b"200", b"200", b"400", b"400", b"404", b"400"]
+
+
 def test_health_answers_while_the_issuer_hangs(tmp_path):
     hanging = Issuer()
     release = threading.Event()
@@ -203,6 +216,48 @@ def test_term_fails_nobody_that_was_let_in(gateway, tmp_path, header):
     assert (server.process.returncode, clients.failures) == (0, []) and seconds < 10
     assert set(clients.statuses) == {200 if header == "Authorization" else 401} and len(clients.statuses) > 100
     assert answered.startswith(b"HTTP/1.1 200")
+
+
+def test_term_to_all_processes_at_once_is_heard_by_their_parent(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        clients = Clients(server.port, gateway.token())
+        time.sleep(0.5)
+        for process in [*server.children(), server.process.pid]:
+            os.kill(int(process), signal.SIGTERM)
+        server.process.wait(15)
+        clients.stop()
+
+    assert (server.process.returncode, clients.failures) == (0, []) and len(clients.statuses) > 100
+
+
+def test_the_others_end_with_their_parent(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        os.kill(server.process.pid, signal.SIGUSR1)  # what is between them is nobody else's to say
+        assert server.get("/health/live")[0] == 200
+        children = server.children()
+        server.process.kill()
+        server.process.wait(10)
+        end = time.monotonic() + 20
+        while any(os.path.exists(f"/proc/{child}") for child in children):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_a_process_that_dies_in_a_reload_ends_nothing(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        before = workers(server)
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        os.kill(int(max(before, key=int)), signal.SIGKILL)
+        end = time.monotonic() + 30
+        while workers(server) & before or len(workers(server)) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1)
+        assert server.process.poll() is None and server.get("/health/live")[0] == 200
 
 
 def test_term_is_heard_while_it_starts_and_while_it_is_reloaded(gateway, tmp_path):

@@ -149,6 +149,7 @@ WRONG = {
     "a short key": ({"APP_KEY": "hunter2"}, "APP_KEY holds a value that is not shown here"),
     "a store that is not there": ({"JWKS_STORE": "memcached://hunter2@host"}, "JWKS_STORE holds a value that is not"),
     "a store with an option": ({"JWKS_STORE": "redis://host?hunter2=1"}, "JWKS_STORE holds a value that is not"),
+    "a store on no port": ({"JWKS_STORE": "redis://host:99999/0"}, "JWKS_STORE holds a value that is not"),
     "a store without a host": ({"JWKS_STORE": "redis://:6379"}, "JWKS_STORE holds a value that is not"),
     "a store without a key": ({"JWKS_STORE": "file"}, "APP_KEY is not set"),
     "a store with a short key": ({"JWKS_STORE": "rediss://u:p@h:1/2", "APP_KEY": "hunter2"}, "APP_KEY holds a value"),

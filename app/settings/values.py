@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from app.jwks.Source import is_acceptable_url
 
@@ -98,9 +99,16 @@ def realm(config: Config, problems: Problems) -> str:
 
 def store(config: Config, problems: Problems) -> str:
     held = str(config.get("jwt.jwks_store"))
-    if held not in ("memory", "file") and not _REDIS.fullmatch(held):
+    if held not in ("memory", "file") and not (_REDIS.fullmatch(held) and _has_port(held)):
         problems.add("JWKS_STORE", held, "Write memory, file, redis://host:6379/0, or rediss:// for TLS.", secret=True)
     return held
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def key(config: Config, problems: Problems) -> bytes:
