@@ -27,6 +27,7 @@ WORKDIR /origin
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# --start-interval takes Docker 25
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 8000}/health/live\", timeout=2)"]
 CMD ["python", "-m", "deploy.server"]

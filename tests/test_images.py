@@ -60,6 +60,7 @@ def test_what_the_image_holds_is_enough_and_is_not_written_to(tree, tmp_path):
         assert server.get("/protected", {"Authorization": f"Bearer {issuer.token()}"})[0] == 200
         assert health_check(port).returncode == 0
         counting = [name for name in os.listdir(tmp_path) if name.startswith("zuplo-origin-metrics-")]
+        server.stop()
     issuer.close()
 
     assert sorted(tree.rglob("*")) == before

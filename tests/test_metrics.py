@@ -51,6 +51,7 @@ def server(gateway, gone, tmp_path_factory):
         "JWT_ALGORITHMS": "EdDSA",
         "JWT_REQUIRED_CLAIMS": "account=acme",
         "METRICS_ENABLED": "True",
+        "TMPDIR": str(folder),
         "WEB_CONCURRENCY": "2",
         "PORT": str(free_port()),
     }
@@ -194,7 +195,9 @@ def test_they_are_off_unless_asked_for(application):
 
 def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
     port = free_port()
-    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)}
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)} | {
+        "TMPDIR": str(tmp_path)
+    }
     with production(free_port(), tmp_path / "log", **settings) as server:
         server.get("/protected")
         assert server.get("/metrics")[0] == 404
@@ -210,19 +213,28 @@ def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
         assert samples(text)["jwt_refusals_total", ("reason", "no_token")] == 1
 
 
+def files(process):
+    """How many files a process has open."""
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
 def test_slow_readers_hold_up_nothing(gateway, tmp_path):
     port = free_port()
-    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)}
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)} | {
+        "TMPDIR": str(tmp_path)
+    }
     with production(free_port(), tmp_path / "log", **settings) as server, ExitStack() as opened:
+        wait_until(lambda: server.output().count("jwks_first_keys") == 2)
+        before = {process: files(process) for process in (server.process.pid, *server.children())}
         slow = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(100)]
         for each in slow:
             with suppress(OSError):
                 each.sendall(b"G")
-        wait_until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) < 60)
+        wait_until(lambda: files(server.process.pid) < before[server.process.pid] + 25)
         children = set(server.children())
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: not children & set(server.children()) and len(server.children()) == 2)
-        assert max(len(os.listdir(f"/proc/{child}/fd")) for child in server.children()) < 60
+        assert max(map(files, server.children())) < max(map(before.get, children)) + 10
         for each in slow:
             with suppress(OSError):
                 while each.recv(100):
@@ -234,7 +246,7 @@ def test_slow_readers_hold_up_nothing(gateway, tmp_path):
 
 @pytest.mark.parametrize("which", ["PORT", "METRICS_PORT"])
 def test_a_port_that_is_taken_is_told(gateway, tmp_path, which):
-    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1"}
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "TMPDIR": str(tmp_path)}
     with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104
         port = taken.getsockname()[1]
         server = production(free_port(), tmp_path / "log", **settings | {which: str(port)})

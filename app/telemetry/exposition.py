@@ -98,7 +98,8 @@ class _Server(ThreadingTCPServer):
     def forget(self) -> None:
         """Close what is this process's through its parent alone."""
         for each in (self.socket, *self._open):
-            each.close()
+            with suppress(OSError):
+                os.close(each.detach())  # close() would wait for the files that a handler made of it
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that hangs up is nobody's mistake."""
