@@ -16,8 +16,12 @@ class LineHandler(logging.Handler):
         super().__init__()
         self._number = stream.fileno()
 
-    def createLock(self) -> None:
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write ``record`` where the filters let it pass: what the standard library's does, but for its lock."""
+        passed: object = self.filter(record)  # since Python 3.12, perhaps another record
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
