@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 
 from app.log.set_up import set_up
 from app.settings.Settings import BadSettings, Settings, read_settings
+from app.telemetry import COUNTING_FOLDER
 
 from .GracefulServer import GracefulServer
 
@@ -122,7 +123,7 @@ def _counting(settings: Settings) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="zuplo-origin-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before anything imports what reads it
+        os.environ[COUNTING_FOLDER] = folder
         if settings.metrics_port is not None:
             from app.telemetry import exposition
 
@@ -135,7 +136,7 @@ def _counting(settings: Settings) -> Iterator[None]:
 
 def _forget(pid: int) -> None:
     """Let what a process was the only one to know end with it."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if COUNTING_FOLDER in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -269,7 +269,6 @@ def test_term_is_heard_while_it_starts_and_while_it_is_reloaded(gateway, tmp_pat
             server.process.send_signal(signal.SIGTERM)
             server.process.wait(15)
         assert server.process.returncode == 0 and time.monotonic() - began < 5
-        assert "Killing" not in server.output()
 
 
 def test_a_client_that_never_ends_its_request_does_not_hold_up_the_end(gateway, tmp_path):

@@ -45,7 +45,7 @@ class RequestHandler:
         application = self.application
         request, response = Request(environ), Response(application)
         request.app = application
-        token, trace = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
+        named, traced = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
         bindings = application.objects  # not bind(): its hooks and its checks are for what lives longer
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
@@ -64,8 +64,8 @@ class RequestHandler:
             headers.append((HEADER, request.id))
         start_response(status, headers)
         self._tell(request, int(status[:3]), perf_counter() - began)
-        REQUEST_ID.reset(token)
-        TRACE_ID.reset(trace)
+        REQUEST_ID.reset(named)
+        TRACE_ID.reset(traced)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _tell(self, request: Request, status: int, seconds: float) -> None:

@@ -19,7 +19,7 @@ class RedisStore:
 
     def get(self, name: str, longest: int) -> bytes | None:
         value = self._client.getrange(PREFIX + name, 0, longest - 1)
-        return bytes(value) if isinstance(value, bytes) and value else None
+        return value if isinstance(value, bytes) and value else None
 
     def put(self, name: str, value: bytes, seconds: float) -> None:
         self._client.set(PREFIX + name, value, px=_milliseconds(seconds))

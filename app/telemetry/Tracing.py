@@ -3,8 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
-from multiprocessing.util import Finalize
 from typing import Any
 
 from app.log.Event import Event
@@ -75,6 +73,9 @@ def tracing(environment: Mapping[str, str], name: str) -> Tracing | None:
     except ImportError:
         log.warning(Event("tracing_off", why="its packages are not installed: pip install -r requirements-otel.txt"))
         return None
+    from importlib.metadata import entry_points
+    from multiprocessing.util import Finalize
+
     protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     named = {} if "OTEL_SERVICE_NAME" in environment else {"service.name": name}
     provider = TracerProvider(resource=Resource.create(named))

@@ -14,8 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that names the folder where processes meet that count together: set before they start."""
+from app.telemetry import COUNTING_FOLDER
+
 PATH = "/metrics"
 READERS, SECONDS = 16, 5.0
 """How many may read them at once, and for how long."""
@@ -24,7 +24,7 @@ READERS, SECONDS = 16, 5.0
 def exposition(own: CollectorRegistry | None = None) -> tuple[bytes, str]:
     """Return the text and its media type: of all processes that count together, or else of this one, ``own``."""
     registry = CollectorRegistry()
-    if FOLDER in os.environ:
+    if COUNTING_FOLDER in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     elif own is not None:
         registry = own
