@@ -6,7 +6,6 @@ in it are reset as the process ends. And a process that is told to end while it 
 """
 
 import os
-import signal
 import socket
 import threading
 import time
@@ -24,7 +23,7 @@ from granian.server.mp import MPServer
 from .closing import closing_asgi, closing_wsgi
 from .Interrupt import Interrupt
 from .syn_filter import refuse_new_connections
-from .Worker import CLOSING_SECONDS, END, LEAVE, LEAVING_SECONDS, Worker, load_application
+from .Worker import CLOSING_SECONDS, LEAVING_SECONDS, Worker, load_application
 
 STARTING_SECONDS = 30.0
 """That a new process may take until it takes over from an old one."""
@@ -60,8 +59,7 @@ class GracefulServer(MPServer):
         self._queues = [socket.socket(fileno=holder.get_fd()) for holder in self._holders]
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
-        for number in (LEAVE, END):
-            signal.signal(number, signal.SIG_IGN)  # these are between this process and the others
+        self.main_loop_interrupt.hear_signals()
         super().startup(spawn_target, target_loader)
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
@@ -76,17 +74,16 @@ class GracefulServer(MPServer):
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Callable[[], Any]) -> Worker:
         self._shd, self._sso = self._holders[idx], self._queues[idx]
-        ready, told = Pipe(duplex=False)
+        line, its_line = Pipe()
         core = idx if self._on_core else None
         prepare = self._prepare if idx < len(self.wrks) else _nothing
         wrap = closing_wsgi if self.interface is Interfaces.WSGI else closing_asgi
-        load = partial(load_application, os.getpid(), core, callback_loader, prepare, wrap, told)
-        return Worker(super()._spawn_worker(idx, target, load), ready)
+        load = partial(load_application, os.getpid(), core, callback_loader, prepare, wrap, its_line)
+        return Worker(super()._spawn_worker(idx, target, load), line)
 
     def _respawn_workers(self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
         for index in workers:
             if self.interrupt_signal:
-                self.main_loop_interrupt.set()  # the loop has cleared it, perhaps, after it was set for the end
                 return
             old = self.wrks[index]
             if not old.is_alive():

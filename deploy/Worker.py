@@ -19,15 +19,19 @@ FINISHING_SECONDS = 6.5
 """For the requests that are still under way then."""
 
 _STOPPING = {signal.SIGTERM, signal.SIGINT}
-LEAVE, END = signal.SIGUSR1, signal.SIGUSR2
-"""What a parent tells its processes, and nobody else."""
+_READY, _LEAVE, _END = b"ready", b"leave", b"end"
+"""What a process tells its parent, and what it hears from it. No signals: the kernel gives one to any thread of the
+process, and Python lets the first of them hear of it, once that wakes for some other reason.
+"""
+_WAKING = signal.SIGUSR2
+"""From one thread of a process to the first one."""
 
 
 class Worker:
-    """A process of the server. ``ready`` tells once that the application is loaded there."""
+    """A process of the server. ``line`` leads to it: over it, it tells once that the application is loaded there."""
 
-    def __init__(self, process: WorkerProcess, ready: Connection) -> None:
-        self._process, self._ready = process, ready
+    def __init__(self, process: WorkerProcess, line: Connection) -> None:
+        self._process, self._line = process, line
 
     def start(self) -> None:
         """Start it. What a terminal or a supervisor sends to all processes at once is for their parent to hear."""
@@ -46,24 +50,24 @@ class Worker:
 
     def is_ready(self, seconds: float = 0) -> bool:
         """Whether the application is loaded, after waiting for it."""
-        return self._ready.poll(seconds)
+        return self._line.poll(seconds)
 
     def retire(self) -> None:
         """End it, in 8 seconds at the most, after whatever it has begun to answer."""
         self._process.interrupt_by_parent = True  # granian takes it for a crash otherwise
         if self.is_alive() and self.is_ready():
-            self._tell(LEAVE)
+            self._tell(_LEAVE)
             time.sleep(LEAVING_SECONDS + CLOSING_SECONDS)
-            self._tell(END)
+            self._tell(_END)
             end = time.monotonic() + FINISHING_SECONDS
             while self.is_alive() and time.monotonic() < end:
                 self._process.join(0.05)
         if self.is_alive():
             self._process.kill()  # it answers nobody yet, or has been waited for
 
-    def _tell(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+    def _tell(self, word: bytes) -> None:
+        with suppress(OSError):  # it is gone
+            self._line.send_bytes(word)
 
 
 def load_application(
@@ -72,41 +76,41 @@ def load_application(
     load: Callable[[], Any],
     prepare: Callable[[], None],
     wrap: Callable[[Any, threading.Event], Any],
-    told: Connection,
+    line: Connection,
 ) -> Any:
     """Load the application in the process that is to run it, which can be told to end from the first moment."""
-    leaving = _hear_signals(parent)
+    signal.set_wakeup_fd(-1)  # what wakes the parent was forked too, and so were its handlers
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_DFL)  # granian sets its own later
+    signal.signal(_WAKING, lambda number, frame: _end())
+    leaving = threading.Event()
+    hearing = (parent, line, leaving, threading.get_ident())
+    threading.Thread(target=_hear, args=hearing, name="parent-line", daemon=True).start()
     if core is not None:
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
     application = load()
     prepare()
-    told.send(True)
+    line.send_bytes(_READY)
     return wrap(application, leaving)
 
 
-def _hear_signals(parent: int) -> threading.Event:
-    """Return what is set where this process, which was forked just now, is to leave.
-
-    It ends where its parent tells it to, or is gone: TERM, to which granian listens, is blocked until then.
-    """
-    for number in _STOPPING:
-        signal.signal(number, signal.SIG_DFL)  # the parent's handlers were forked too; granian sets its own later
-    leaving = threading.Event()
-    signal.signal(LEAVE, lambda number, frame: leaving.set())
-    signal.signal(END, lambda number, frame: _end())
-    threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
-    return leaving
+def _hear(parent: int, line: Connection, leaving: threading.Event, first_thread: int) -> None:
+    """Set ``leaving`` where the parent says so, and end the process where it says so, or is gone."""
+    with suppress(EOFError, OSError):  # it is gone
+        while os.getppid() == parent:
+            if line.poll(1):
+                if line.recv_bytes() == _END:
+                    break
+                leaving.set()
+    signal.pthread_kill(first_thread, _WAKING)
 
 
 def _end() -> None:
-    """Let granian hear of the end, and once: a second TERM finds it without ears, and it never ends."""
+    """Let granian hear of the end, which is TERM to it, and is blocked until then.
+
+    Once: a second TERM finds it without ears, and it never ends.
+    """
     while signal.sigpending() & _STOPPING:
         signal.sigwait(_STOPPING)
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), END)

@@ -1,5 +1,6 @@
 """The production server, and another one: as they are deployed."""
 
+import ctypes
 import http.client
 import json
 import os
@@ -231,11 +232,20 @@ def test_term_to_all_processes_at_once_is_heard_by_their_parent(gateway, tmp_pat
     assert (server.process.returncode, clients.failures) == (0, []) and len(clients.statuses) > 100
 
 
+def test_term_is_heard_whichever_thread_it_is_given_to(gateway, tmp_path):
+    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "METRICS_ENABLED": "true", "METRICS_PORT": str(free_port())}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        wait_for_keys(server)
+        _, metrics, *_ = sorted(int(thread) for thread in os.listdir(f"/proc/{server.process.pid}/task"))
+        assert ctypes.CDLL(None).tgkill(server.process.pid, metrics, signal.SIGTERM) == 0
+        server.process.wait(15)
+
+    assert server.process.returncode == 0
+
+
 def test_the_others_end_with_their_parent(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
         wait_for_keys(server)
-        os.kill(server.process.pid, signal.SIGUSR1)  # what is between them is nobody else's to say
-        assert server.get("/health/live")[0] == 200
         children = server.children()
         server.process.kill()
         server.process.wait(10)
