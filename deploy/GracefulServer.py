@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from multiprocessing import Pipe
 from typing import Any
@@ -23,7 +22,7 @@ from granian.server.mp import MPServer
 from .closing import closing_asgi, closing_wsgi
 from .Interrupt import Interrupt
 from .syn_filter import refuse_new_connections
-from .Worker import CLOSING_SECONDS, LEAVING_SECONDS, Worker, load_application
+from .Worker import LEAVING_SECONDS, Worker, load_application
 
 STARTING_SECONDS = 30.0
 """That a new process may take until it takes over from an old one."""
@@ -53,6 +52,9 @@ class GracefulServer(MPServer):
         """Listen once for each process, and not in it: whoever waits in its queue is taken by the one that replaces it.
 
         One queue for all would let the first that wakes take whole bursts of connections, and others idle.
+
+        A queue ends as the last of its holders closes it, which is its process, as it stops accepting. It must not end
+        before: a process whose accepting fails tries again and again, and hears of no end.
         """
         spec = SocketSpec(self.bind_addr, self.bind_port, self.backlog)
         self._holders = [spec.build() for _ in range(self.workers)]
@@ -78,7 +80,8 @@ class GracefulServer(MPServer):
         core = idx if self._on_core else None
         prepare = self._prepare if idx < len(self.wrks) else _nothing
         wrap = closing_wsgi if self.interface is Interfaces.WSGI else closing_asgi
-        load = partial(load_application, os.getpid(), core, callback_loader, prepare, wrap, its_line)
+        others = [queue for queue in self._queues if queue is not self._sso]
+        load = partial(load_application, os.getpid(), core, callback_loader, prepare, wrap, others, its_line)
         return Worker(super()._spawn_worker(idx, target, load), line)
 
     def _respawn_workers(self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
@@ -106,10 +109,6 @@ class GracefulServer(MPServer):
         time.sleep(LEAVING_SECONDS)
         for queue in self._queues:
             refuse_new_connections(queue)
-        time.sleep(CLOSING_SECONDS + 0.1)  # they have been told to take nobody else meanwhile
-        for queue in self._queues:
-            with suppress(OSError):
-                queue.shutdown(socket.SHUT_RDWR)  # though some of them still answer, and hold it open
             queue.close()
         for retiring in self._retiring:
             retiring.join()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -76,12 +77,18 @@ def load_application(
     load: Callable[[], Any],
     prepare: Callable[[], None],
     wrap: Callable[[Any, threading.Event], Any],
+    others: list[socket.socket],
     line: Connection,
 ) -> Any:
-    """Load the application in the process that is to run it, which can be told to end from the first moment."""
+    """Load the application in the process that is to run it, which can be told to end from the first moment.
+
+    ``others`` are the queues of the other processes.
+    """
     signal.set_wakeup_fd(-1)  # what wakes the parent was forked too, and so were its handlers
     for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)  # granian sets its own later
+    for queue in others:
+        queue.close()
     signal.signal(_WAKING, lambda number, frame: _end())
     leaving = threading.Event()
     hearing = (parent, line, leaving, threading.get_ident())

@@ -243,6 +243,22 @@ def test_term_is_heard_whichever_thread_it_is_given_to(gateway, tmp_path):
     assert server.process.returncode == 0
 
 
+def test_processes_that_are_held_up_at_their_end_end_nevertheless(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1.2)
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in server.children():
+                os.kill(int(process), number)
+            time.sleep(1)
+        server.process.wait(15)
+        seconds = time.monotonic() - began
+
+    assert server.process.returncode == 0 and seconds < 5
+
+
 def test_the_others_end_with_their_parent(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
         wait_for_keys(server)
