@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,12 @@ class Server:
         self.port, self.log = port, log
         self._out = open(log, "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=clean_environment(**settings), stdout=self._out, stderr=subprocess.STDOUT
+            command,
+            cwd=cwd,
+            env=clean_environment(**settings),
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def __enter__(self) -> "Server":
@@ -43,7 +48,8 @@ class Server:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.process.kill()  # those that it started end with it
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # with those that it started
         self.process.wait(5)
         self._out.close()
 
