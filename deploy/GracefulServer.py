@@ -32,7 +32,7 @@ class GracefulServer(MPServer):
     """Granian's server of several processes, whose clients notice neither a reload nor an end.
 
     ``on_core`` gives each process a core of its own. ``prepare`` is called in a process that takes over from another
-    one, before it takes connections; ``forget`` in the parent, with the id of one that has ended.
+    one, which answers meanwhile; ``forget`` in the parent, with the id of one that has ended.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class GracefulServer(MPServer):
         self._shd, self._sso = self._holders[idx], self._queues[idx]
         line, its_line = Pipe()
         core = idx if self._on_core else None
-        prepare = self._prepare if idx < len(self.wrks) else _nothing
+        prepare = self._prepare if idx < len(self.wrks) and self.wrks[idx].is_alive() else _nothing
         wrap = closing_wsgi if self.interface is Interfaces.WSGI else closing_asgi
         others = [queue for queue in self._queues if queue is not self._sso]
         load = partial(load_application, os.getpid(), core, callback_loader, prepare, wrap, others, its_line)

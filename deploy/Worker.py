@@ -110,10 +110,12 @@ def _hear(parent: int, line: Connection, leaving: threading.Event, first_thread:
                     break
                 leaving.set()
     signal.pthread_kill(first_thread, _WAKING)
+    time.sleep(FINISHING_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # nobody else does where the parent is gone
 
 
 def _end() -> None:
-    """Let granian hear of the end, which is TERM to it, and is blocked until then.
+    """Let granian hear of the end, which is TERM to it, and is blocked but here.
 
     Once: a second TERM finds it without ears, and it never ends.
     """
@@ -121,3 +123,4 @@ def _end() -> None:
         signal.sigwait(_STOPPING)
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

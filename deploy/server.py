@@ -153,7 +153,8 @@ def _is_needed(record: logging.LogRecord) -> bool:
 
 def main() -> None:
     """Check the settings, and serve in the foreground."""
-    signal.signal(signal.SIGTERM, _end_early)  # until granian listens
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_early)  # until granian listens
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         settings = read_settings(ConfigFiles())
@@ -172,7 +173,11 @@ def main() -> None:
 
 def _serve(settings: Settings) -> None:
     _import_what_is_shared()
-    server(settings).serve()
+    try:
+        server(settings).serve()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # it is ending
 
 
 if __name__ == "__main__":

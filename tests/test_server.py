@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -259,16 +259,51 @@ def test_processes_that_are_held_up_at_their_end_end_nevertheless(gateway, tmp_p
     assert server.process.returncode == 0 and seconds < 5
 
 
-def test_the_others_end_with_their_parent(gateway, tmp_path):
+def test_the_others_end_with_their_parent_whatever_is_under_way(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
         wait_for_keys(server)
         children = server.children()
-        server.process.kill()
-        server.process.wait(10)
-        end = time.monotonic() + 20
-        while any(os.path.exists(f"/proc/{child}") for child in children):
-            assert time.monotonic() < end
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as halfway:
+            halfway.sendall(b"GET /health/live HTTP/1.1\r\n")
+            time.sleep(0.2)
+            server.process.kill()
+            server.process.wait(10)
+            end = time.monotonic() + 20
+            while any(os.path.exists(f"/proc/{child}") for child in children):
+                assert time.monotonic() < end
+                for child in children:
+                    with suppress(ProcessLookupError):
+                        os.kill(int(child), signal.SIGTERM)  # as a supervisor does, again and again
+                time.sleep(0.5)
+
+
+def test_a_process_that_dies_is_replaced_while_the_issuer_hangs(tmp_path):
+    hanging = Issuer()
+    release = threading.Event()
+    hanging.behave = lambda handler: release.wait(60)
+    settings = SETTINGS | {"JWT_ISSUER": hanging.name, "WEB_CONCURRENCY": "1", "JWKS_TIMEOUT": "20"}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        [process] = server.children()
+        os.kill(int(process), signal.SIGKILL)
+        while workers(server) & {process}:
             time.sleep(0.05)
+        began = time.monotonic()
+        assert server.get("/health/live")[0] == 200
+        seconds = time.monotonic() - began
+        release.set()
+    hanging.close()
+
+    assert seconds < 10
+
+
+def test_term_again_and_again_is_one(gateway, tmp_path):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        while server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.002)
+
+    assert server.process.returncode == 0
 
 
 def test_a_process_that_dies_in_a_reload_ends_nothing(gateway, tmp_path):
