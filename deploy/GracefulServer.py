@@ -22,7 +22,7 @@ from granian.server.mp import MPServer
 from .closing import closing_asgi, closing_wsgi
 from .Interrupt import Interrupt
 from .syn_filter import refuse_new_connections
-from .Worker import LEAVING_SECONDS, Worker, load_application
+from .Worker import CLOSING_SECONDS, LEAVING_SECONDS, Worker, load_application
 
 STARTING_SECONDS = 30.0
 """That a new process may take until it takes over from an old one."""
@@ -47,6 +47,7 @@ class GracefulServer(MPServer):
         self._on_core, self._prepare, self._forget = on_core, prepare, forget
         self.main_loop_interrupt = Interrupt()
         self._retiring: list[threading.Thread] = []
+        self._nobody_waits = threading.Event()
 
     def _init_shared_socket(self) -> None:
         """Listen once for each process, and not in it: whoever waits in its queue is taken by the one that replaces it.
@@ -110,13 +111,25 @@ class GracefulServer(MPServer):
         for queue in self._queues:
             refuse_new_connections(queue)
             queue.close()
+        time.sleep(CLOSING_SECONDS)
+        self._nobody_waits.set()
         for retiring in self._retiring:
             retiring.join()
         self.wrks.clear()
 
+    def _wait_for_others(self) -> None:
+        """Until a process that leaves can stop accepting.
+
+        In a reload, clients that it sends away stay with the others. At the end, all send them away, and whoever came
+        to it in that moment would be cut off: those that leave since a reload wait for the end of the queues, too.
+        """
+        self._nobody_waits.wait(CLOSING_SECONDS)
+        if self.interrupt_signal:
+            self._nobody_waits.wait()
+
     def _retire(self, worker: Worker) -> threading.Thread:
         def retire() -> None:
-            worker.retire()
+            worker.retire(self._wait_for_others)
             self._forget(worker.pid)
 
         retiring = threading.Thread(target=retire)

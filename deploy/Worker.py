@@ -15,7 +15,7 @@ from granian.server.mp import WorkerProcess
 LEAVING_SECONDS = 1.0
 """In which a process that is to end answers with ``Connection: close``, so that clients go elsewhere by themselves."""
 CLOSING_SECONDS = 0.5
-"""At the end of the server: between the last connection that is let in, and the end of letting in any."""
+"""At the end of the server: between the last connection that is let in, and the end of accepting."""
 FINISHING_SECONDS = 6.5
 """For the requests that are still under way then."""
 
@@ -53,12 +53,16 @@ class Worker:
         """Whether the application is loaded, after waiting for it."""
         return self._line.poll(seconds)
 
-    def retire(self) -> None:
-        """End it, in 8 seconds at the most, after whatever it has begun to answer."""
+    def retire(self, wait_for_others: Callable[[], None]) -> None:
+        """End it, in 8 seconds at the most, after whatever it has begun to answer.
+
+        ``wait_for_others`` is called before it is to stop accepting.
+        """
         self._process.interrupt_by_parent = True  # granian takes it for a crash otherwise
         if self.is_alive() and self.is_ready():
             self._tell(_LEAVE)
-            time.sleep(LEAVING_SECONDS + CLOSING_SECONDS)
+            time.sleep(LEAVING_SECONDS)
+            wait_for_others()
             self._tell(_END)
             end = time.monotonic() + FINISHING_SECONDS
             while self.is_alive() and time.monotonic() < end:

@@ -296,6 +296,20 @@ def test_a_process_that_dies_is_replaced_while_the_issuer_hangs(tmp_path):
     assert seconds < 10
 
 
+@pytest.mark.parametrize("after", [0.6, 0.9, 1.2, 1.5])
+def test_term_in_a_reload_fails_nobody(gateway, tmp_path, after):
+    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
+        wait_for_keys(server)
+        clients = Clients(server.port, gateway.token())
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(after)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(15)
+        clients.stop()
+
+    assert (server.process.returncode, clients.failures) == (0, []) and len(clients.statuses) > 100
+
+
 def test_term_again_and_again_is_one(gateway, tmp_path):
     with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
         wait_for_keys(server)
