@@ -15,6 +15,7 @@ COPY config config
 COPY deploy deploy
 COPY routes routes
 COPY templates templates
+COPY zuplo_origin zuplo_origin
 # loads all that a server loads: a broken image fails here, and what is compiled now need not be at every start
 RUN /venv/bin/python craft openapi:write - > /dev/null && /venv/bin/python -c "import deploy.server, app.telemetry.Metrics, app.jwks.RedisStore"
 

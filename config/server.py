@@ -10,3 +10,6 @@ PROCESSES = env("WEB_CONCURRENCY", "", cast=False) or "2"
 
 # Threads in each process. At most half of them ever wait for keys, so that the others go on answering.
 THREADS = env("WEB_THREADS", "", cast=False) or "8"
+
+# Seconds, from the end of the headers, in which a body must have arrived.
+BODY_TIMEOUT = env("BODY_TIMEOUT", "", cast=False) or "30"

@@ -68,14 +68,12 @@ def _connections() -> int:
 
 def server(settings: Settings) -> GracefulServer:
     """Return the server that ``settings`` ask for: granian, whose side of HTTP is compiled."""
-    folds = "-" in settings.header  # WSGI would let a client stand in for such a header: see deploy/asgi.py
     return GracefulServer(
-        "deploy.asgi:application" if folds else "wsgi:application",
+        "deploy.asgi:application",
         address="0.0.0.0",  # noqa: S104  # behind a gateway, from other machines
         port=settings.port,
-        interface=Interfaces.ASGINL if folds else Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         workers=settings.processes,
-        blocking_threads=None if folds else settings.threads,
         backpressure=_connections(),
         http=HTTPModes.http1,
         websockets=False,

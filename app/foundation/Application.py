@@ -119,6 +119,17 @@ class Application(MasoniteApplication):
         finally:
             _own.reset(token)
 
+    def admit(self, environ: dict[str, Any]) -> int | None:
+        """Return the bytes that the body of a request may have; ``None`` when it is answered without its body.
+
+        For a server that receives the body before it calls the application, with the same ``environ``.
+        """
+        token = _own.set({})
+        try:
+            return self.response_handler.admit(environ)  # type: ignore[no-any-return]
+        finally:
+            _own.reset(token)
+
     def make(self, name: Any, *arguments: Any) -> Any:
         """Return what is bound under ``name``; a class, made anew (Masonite's contract)."""
         try:

@@ -17,7 +17,8 @@ class Request(MasoniteRequest):
     """Masonite's request. Headers, cookies, query and body are parsed on first use: never before a guard has run.
 
     ``user()`` gives the verified claims on a guarded route, as a ``dict``, and ``None`` elsewhere. ``id`` is the
-    gateway's id of the request, or one that was made here (``has_own_id``). ``refused`` says why it was not let in.
+    gateway's id of the request, or one that was made here (``has_own_id``). ``refused`` says why it was not let in,
+    ``verified`` holds the claims of its token, or the exception with which it was rejected.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -28,6 +29,7 @@ class Request(MasoniteRequest):
         self.route = None
         self.id, self.has_own_id = request_id(environ)
         self.refused: Refused | None = None
+        self.verified: Any = None
         self._ip = None
         self._user = None
         self._subdomains_activated = False

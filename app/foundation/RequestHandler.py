@@ -11,6 +11,7 @@ from app.exceptions import answers
 from app.exceptions.HttpException import HttpException
 from app.log.request_context import HEADER, REQUEST_ID, TRACE_ID, trace_id
 
+from .body import MAX_BODY
 from .Middlewares import Middlewares
 from .Provider import Provider
 from .Request import Request
@@ -21,6 +22,10 @@ log = logging.getLogger("app")
 
 Observer = Callable[[Request, int, float], None]
 
+REQUEST = "zuplo_origin.request"
+"""The environ key of the request that ``admit`` has made."""
+BODY_ERROR = "zuplo_origin.body_error"
+"""The environ key of the status with which a server reports that a body did not arrive."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -43,7 +48,7 @@ class RequestHandler:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         began = perf_counter()
         application = self.application
-        request, response = Request(environ), Response(application)
+        request, response = environ.pop(REQUEST, None) or Request(environ), Response(application)
         request.app = application
         named, traced = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
         bindings = application.objects  # not bind(): its hooks and its checks are for what lives longer
@@ -67,6 +72,30 @@ class RequestHandler:
         REQUEST_ID.reset(named)
         TRACE_ID.reset(traced)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def admit(self, environ: dict[str, Any]) -> int | None:
+        """Return the bytes that the body of a request may have; ``None`` when it is answered without its body.
+
+        Only the middleware of its route that looks at nothing but headers is run (``before_body = True``). The request
+        is kept in ``environ``, with what that middleware found out.
+        """
+        request, response = Request(environ), Response(self.application)
+        request.app = self.application
+        environ[REQUEST] = request
+        bindings = self.application.objects
+        bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
+        try:
+            route, _ = self._router.match(request.get_path(), request.get_request_method())
+            for specification in route.get_middlewares():
+                classes, arguments = self._middlewares.classes_for(specification)
+                for middleware in classes:
+                    if not getattr(middleware, "before_body", False):
+                        continue
+                    if middleware().before(request, response, *arguments) is not request:
+                        return None
+        except Exception:  # it is raised again, and answered, when the request is
+            return None
+        return MAX_BODY
 
     def _tell(self, request: Request, status: int, seconds: float) -> None:
         try:
@@ -109,6 +138,9 @@ class RequestHandler:
         run(names, request, response, "after")
 
     def _act(self, route: Any, parameters: dict[str, Any], response: Response) -> None:
+        request = self.application.make("request")
+        if BODY_ERROR in request.environ:
+            raise HttpException(request.environ[BODY_ERROR])
         resolve = self.application.resolve
         controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
         answered = resolve(getattr(controller, route.controller_method), *parameters.values())

@@ -20,10 +20,12 @@ class JWTAuthMiddleware(Middleware):
     ``request.refused``, for the log.
     """
 
+    before_body = True  # it looks at the headers alone
+
     def before(self, request: Any, response: Any, *scopes: str) -> Any:
         guard: Guard = request.app.make("guard")
         try:
-            claims = guard.verifier.verify(token_from(request.environ.get(guard.header), guard.scheme))
+            claims = self._claims(request, guard)
             if scopes and not has_scopes(claims, *scopes):
                 raise Refused(Reason.INSUFFICIENT_SCOPE, issuer=claims["iss"])
         except KeysUnavailable as unavailable:
@@ -36,6 +38,17 @@ class JWTAuthMiddleware(Middleware):
         request.refused = refused.with_traceback(None)  # which holds the request, in turn
         challenge = answers.Challenge(guard.scheme or "Bearer", guard.realm, scopes, guard.resource_metadata)
         return answers.refusal(response, refused.reason, challenge, refused.retry_after)
+
+    def _claims(self, request: Any, guard: Guard) -> dict[str, Any]:
+        """Return the verified claims, or raise why there are none: found out once for each request."""
+        if request.verified is None:
+            try:
+                request.verified = guard.verifier.verify(token_from(request.environ.get(guard.header), guard.scheme))
+            except (KeysUnavailable, Refused) as error:
+                request.verified = error
+        if isinstance(request.verified, Exception):
+            raise request.verified
+        return request.verified  # type: ignore[no-any-return]
 
     def after(self, request: Any, response: Any, *scopes: str) -> Any:
         """Keep the answer out of every cache, whatever the controller said (RFC 9111, section 5.2.2.5)."""

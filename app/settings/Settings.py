@@ -37,6 +37,7 @@ class Settings:
     port: int
     processes: int
     threads: int
+    body_seconds: float
     public_url: str | None
     metrics: bool
     metrics_port: int | None
@@ -56,6 +57,7 @@ _NUMBERS = {
     "JWKS_TTL": ("jwt.jwks_ttl", 1, 86400),
     "JWKS_MAX_STALE": ("jwt.jwks_max_stale", 0, 604800),
     "JWKS_TIMEOUT": ("jwt.jwks_timeout", 0.1, 30),
+    "BODY_TIMEOUT": ("server.body_timeout", 1, 3600),
     "JWKS_COOLDOWN": ("jwt.jwks_cooldown", 1, 3600),
 }
 """Variable to its place in ``config/`` and its bounds, in seconds."""
@@ -94,6 +96,7 @@ def read_settings(config: Config) -> Settings:
         port=int(whole["PORT"]),
         processes=int(whole["WEB_CONCURRENCY"]),
         threads=int(whole["WEB_THREADS"]),
+        body_seconds=seconds["BODY_TIMEOUT"],
         public_url=values.public_url(config, problems),
         metrics=values.boolean(config, problems, "METRICS_ENABLED", "metrics.enabled"),
         metrics_port=values.metrics_port(config, problems),
