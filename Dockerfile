@@ -12,12 +12,11 @@ WORKDIR /origin
 COPY craft wsgi.py Kernel.py ./
 COPY app app
 COPY config config
-COPY deploy deploy
 COPY routes routes
 COPY templates templates
 COPY zuplo_origin zuplo_origin
 # loads all that a server loads: a broken image fails here, and what is compiled now need not be at every start
-RUN /venv/bin/python craft openapi:write - > /dev/null && /venv/bin/python -c "import deploy.server, app.telemetry.Metrics, app.jwks.RedisStore"
+RUN /venv/bin/python craft openapi:write - > /dev/null && /venv/bin/python -c "import zuplo_origin.server.workers, app.telemetry.Metrics, app.jwks.RedisStore"
 
 FROM python:3.13-slim
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -31,4 +30,4 @@ STOPSIGNAL SIGTERM
 # --start-interval takes Docker 25
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 8000}/health/live\", timeout=2)"]
-CMD ["python", "-m", "deploy.server"]
+CMD ["python", "-m", "zuplo_origin.server"]

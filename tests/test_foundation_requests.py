@@ -18,7 +18,6 @@ from masonite.routes import Route
 from app.foundation.Application import Application
 from app.foundation.Provider import Provider
 from app.foundation.Response import Response
-from app.jwks.WaitingRoom import WaitingRoom
 from tests.support.applications import EchoController, Probe, Silent, application
 from tests.support.wsgi_client import call, environ, request
 
@@ -95,38 +94,6 @@ def test_a_body_that_ends_early_is_a_bad_request():
     made["CONTENT_LENGTH"] = "100"
 
     assert call(echo("input"), made).status == 400
-
-
-def test_bodies_that_do_not_arrive_never_take_all_threads():
-    reading, release = threading.Semaphore(0), threading.Event()
-
-    class Stalled:
-        def read(self, size):
-            reading.release()
-            release.wait(10)
-            return b"{}"
-
-    def stall():
-        made = environ("POST", "/x", JSON, b"{}")
-        made["wsgi.input"] = Stalled()
-        answered.append(call(app, made).status)
-
-    app, answered = echo("input"), []
-    app.bind("waiting_room", WaitingRoom(2))
-    stalled = [threading.Thread(target=stall) for _ in range(2)]
-    for thread in stalled:
-        thread.start()
-        assert reading.acquire(timeout=5)
-    refused = request(app, "POST", "/x", JSON, b"{}")
-    without_a_body = request(app, "GET", "/x")
-    release.set()
-    for thread in stalled:
-        thread.join()
-
-    assert (refused.status, refused.json) == (503, {"error": "Service unavailable"})
-    assert refused.headers["retry-after"] == "1"
-    assert (without_a_body.status, answered) == (200, [200, 200])
-    assert request(app, "POST", "/x", JSON, b"{}").status == 200
 
 
 def test_one_body_that_does_not_arrive_holds_up_no_other_request():

@@ -35,7 +35,7 @@ def tree(tmp_path):
     for source, target in re.findall(r"^COPY (?!--|requirements)(.+) (\S+)$", DOCKERFILE, re.MULTILINE):
         for name in source.split():
             if (ROOT / name).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", *(["*.yaml"] if name == "deploy" else []))
+                ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(ROOT / name, folder / target, ignore=ignored)
             else:
                 shutil.copy(ROOT / name, folder / name)
@@ -51,7 +51,7 @@ def health_check(port):
 
 
 def test_what_the_image_holds_is_enough_and_is_not_written_to(tree, tmp_path):
-    command = re.search(r'^CMD \["python", "(-m)", "(deploy\.server)"\]$', DOCKERFILE, re.MULTILINE).groups()
+    command = re.search(r'^CMD \["python", "(-m)", "(zuplo_origin\.server)"\]$', DOCKERFILE, re.MULTILINE).groups()
     issuer, port = Issuer(), free_port()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port), "METRICS_ENABLED": "True"}
     settings |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path)}

@@ -43,7 +43,7 @@ def gone():
 def server(gateway, gone, tmp_path_factory):
     """The production server of a project with a route that asks for a scope."""
     folder = tmp_path_factory.mktemp("metrics")
-    project = copy_of_the_project(folder / "project", "deploy", "tests")
+    project = copy_of_the_project(folder / "project", "tests")
     assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
     settings = {
         "JWT_ISSUER": f"{gateway.name},{gone.name}",
@@ -55,7 +55,7 @@ def server(gateway, gone, tmp_path_factory):
         "WEB_CONCURRENCY": "2",
         "PORT": str(free_port()),
     }
-    command = [sys.executable, "-m", "deploy.server"]
+    command = [sys.executable, "-m", "zuplo_origin.server"]
     with Server(command, int(settings["PORT"]), folder / "log", settings, project) as running:
         wait_until(lambda: running.output().count("jwks_first_keys") == 2)
         yield running
@@ -180,9 +180,9 @@ def test_the_alerts_ask_for_what_there_is(server, gateway):
 
 def test_a_reload_keeps_what_was_counted_and_forgets_who_is_gone(server, gateway):
     before = counted(server, "jwt_refusals_total", reason="no_token")
-    children = set(server.children())
+    children = server.workers()
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: not children & set(server.children()) and len(server.children()) == 2)
+    wait_until(lambda: not children & server.workers() and len(server.workers()) == 2)
 
     assert counted(server, "jwt_refusals_total", reason="no_token") == before
     wait_until(lambda: counted(server, "jwks_age_seconds", issuer=gateway.name) < 60)
@@ -199,6 +199,7 @@ def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
         "TMPDIR": str(tmp_path)
     }
     with production(free_port(), tmp_path / "log", **settings) as server:
+        wait_until(lambda: listens(port))
         server.get("/protected")
         assert server.get("/metrics")[0] == 404
         assert "/metrics" not in json.loads(server.get("/openapi.json")[2])["paths"]
@@ -213,6 +214,11 @@ def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
         assert samples(text)["jwt_refusals_total", ("reason", "no_token")] == 1
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def files(process):
     """How many files a process has open."""
     return len(os.listdir(f"/proc/{process}/fd"))
@@ -225,16 +231,17 @@ def test_slow_readers_hold_up_nothing(gateway, tmp_path):
     }
     with production(free_port(), tmp_path / "log", **settings) as server, ExitStack() as opened:
         wait_until(lambda: server.output().count("jwks_first_keys") == 2)
-        before = {process: files(process) for process in (server.process.pid, *server.children())}
+        wait_until(lambda: listens(port))
+        before = {process: files(process) for process in (server.process.pid, *server.workers())}
         slow = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(100)]
         for each in slow:
             with suppress(OSError):
                 each.sendall(b"G")
         wait_until(lambda: files(server.process.pid) < before[server.process.pid] + 25)
-        children = set(server.children())
+        children = server.workers()
         server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: not children & set(server.children()) and len(server.children()) == 2)
-        assert max(map(files, server.children())) < max(map(before.get, children)) + 10
+        wait_until(lambda: not children & server.workers() and len(server.workers()) == 2)
+        assert max(map(files, server.workers())) < max(map(before.get, children)) + 10
         for each in slow:
             with suppress(OSError):
                 while each.recv(100):

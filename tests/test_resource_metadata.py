@@ -49,13 +49,13 @@ def test_the_metadata_and_the_challenges_that_lead_to_it(tmp_path):
 
 
 def test_the_scopes_of_the_routes_are_told(tmp_path):
-    project = copy_of_the_project(tmp_path / "project", "tests", "deploy")
+    project = copy_of_the_project(tmp_path / "project", "tests")
     assert craft(project, "protected:make", "Orders", "--scope", "write:orders,read:orders").returncode == 0
     issuer = Issuer()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com"}
     port = free_port()
     settings["PORT"] = str(port)
-    with Server([sys.executable, "-m", "deploy.server"], port, tmp_path / "log", settings, project) as server:
+    with Server([sys.executable, "-m", "zuplo_origin.server"], port, tmp_path / "log", settings, project) as server:
         told = json.loads(server.get(WELL_KNOWN)[2])
         challenge = server.get("/orders")[1]["www-authenticate"]
     issuer.close()

@@ -34,7 +34,7 @@ ROUTES.append(Route.post("/open", EchoController.show))
 @contextmanager
 def serving(folder, threads="4", **more):
     """The server of a copy of the project that has one controller more, and the lines of a request to it."""
-    for name in ("app", "config", "routes", "deploy", "zuplo_origin"):
+    for name in ("app", "config", "routes", "zuplo_origin"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("wsgi.py", "Kernel.py"):
         shutil.copy(ROOT / name, folder / name)
@@ -45,7 +45,7 @@ def serving(folder, threads="4", **more):
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port)}
     settings |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": threads} | more
     lines = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer "
-    with Server([sys.executable, "-m", "deploy.server"], port, folder / "log", settings, folder) as server:
+    with Server([sys.executable, "-m", "zuplo_origin.server"], port, folder / "log", settings, folder) as server:
         yield server, f"{lines}{issuer.token()}\r\nConnection: close\r\n".encode()
     issuer.close()
 
@@ -210,3 +210,37 @@ def test_headers_with_an_underscore_stand_in_for_no_other(tmp_path):
                 token,
             )
             assert server.raw(request).split(b" ")[1] == status
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [(b"Bearer ", b"Bearer x", b"401"), (b"/echo", b"/nope", b"404"), (b"POST", b"PUT", b"405")],
+)
+def test_a_request_that_is_rejected_by_its_headers_waits_for_no_body(echo, old, new, status):
+    server, lines = echo
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(lines.replace(old, new, 1) + b"Content-Length: 100\r\n\r\n")
+        assert connection.recv(65536).split(b" ")[1] == status  # and BODY_TIMEOUT is longer than this client waits
+
+
+def test_a_pipelined_request_after_a_body_is_served(echo):
+    server, lines = echo
+    lines = lines.replace(b"Connection: close\r\n", b"")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(2 * (lines + b'Content-Length: 7\r\n\r\n{"a":1}'))
+        text = b""
+        while text.count(b'{"a":1}') < 2:
+            received = connection.recv(65536)
+            assert received
+            text += received
+
+    assert text.count(b"HTTP/1.1 200") == 2
+
+
+def test_large_bodies_of_many_clients_are_spooled_and_arrive_whole(tmp_path):
+    with serving(tmp_path, UPLOAD_DIR=str(tmp_path)) as (server, lines):
+        body = b'{"a": "%s"}' % (b"x" * 1_000_000)
+        pieces = [lines + b"Content-Length: %d\r\n\r\n" % len(body), body[:900_000], body[900_000:]]
+        answers = in_parallel(64, lambda: exchange(server.port, pieces, 0.2))  # more than is held in memory
+        assert {status for status, _ in answers} == {200}
+        assert {len(text) for _, text in answers} == {len(b'{"a":""}') + 1_000_000}

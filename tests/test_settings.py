@@ -234,7 +234,7 @@ def test_any_audience_stands_alone():
     assert str(refused.value) == "'*' stands alone: it says that the audience is not checked"
 
 
-@pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "deploy.server"]])
+@pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "zuplo_origin.server"]])
 def test_a_server_with_settings_that_cannot_be_meant_ends_with_the_message_alone(command):
     ended = subprocess.run(
         [sys.executable, *command],

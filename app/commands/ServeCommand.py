@@ -109,8 +109,10 @@ class ServeCommand(PlainCommand):
         port = self.app.make("settings").metrics_port
         if port is not None:
             from app.telemetry import exposition
+            from zuplo_origin.server import side_port
 
-            exposition.serve(port, self.app.make("metrics").registry)
+            pages = {exposition.PATH: exposition.page(self.app.make("metrics").registry)}
+            side_port.serve(self.app.make("settings").host, port, pages)
 
     def _tell(self, host: str, port: int) -> None:
         url = _url(host, port)

@@ -16,5 +16,5 @@ class HealthController(Controller):
 
     def ready(self, request: Request, response: Response) -> Any:
         """Tell whether keys are held: ``ok``, ``degraded`` or, with 503, ``unavailable``."""
-        status = request.app.make("jwks").readiness()
-        return response.json({"status": status}, status=503 if status == "unavailable" else 200)
+        status = "draining" if request.app.has("draining") else request.app.make("jwks").readiness()
+        return response.json({"status": status}, status=200 if status in ("ok", "degraded") else 503)

@@ -21,10 +21,10 @@ class Input(InputBag):
     UTF-8 (RFC 8259), at most 1 MiB.
 
     Raises ``HttpException``: 400 for a body that is not such an object, or more than 100 fields; 413 for a larger
-    body; 415 for one of another type; 503 where ``waiting_room`` has no seat to wait for one.
+    body; 415 for one of another type.
     """
 
-    def __init__(self, environ: Mapping[str, Any], waiting_room: Any = None) -> None:
+    def __init__(self, environ: Mapping[str, Any]) -> None:
         super().__init__()
         self.environ = environ
         try:
@@ -32,7 +32,7 @@ class Input(InputBag):
         except ValueError:
             raise HttpException(400) from None
         self.query_string = {name: values[0] if len(values) == 1 else values for name, values in query.items()}
-        self.post_data = _json_object(environ, waiting_room)
+        self.post_data = _json_object(environ)
 
     def get(self, name: str, default: Any = None, clean: bool = True, quote: bool = True) -> Any:
         """Return the value of ``name``, or of the path ``a.b.c`` into nested objects, or ``default``."""
@@ -47,8 +47,8 @@ class Input(InputBag):
         return found
 
 
-def _json_object(environ: Mapping[str, Any], waiting_room: Any) -> dict[str, Any]:
-    body = read_body(environ, waiting_room)
+def _json_object(environ: Mapping[str, Any]) -> dict[str, Any]:
+    body = read_body(environ)
     if not body:
         return {}
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":

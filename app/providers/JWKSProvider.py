@@ -23,7 +23,7 @@ class JWKSProvider(Provider):
     """Binds ``jwks``: a ``RemoteKeySet`` for each issuer. In a server, the first fetch begins here, of the issuer or of
     what other processes share.
 
-    Binds ``waiting_room`` too: half of the threads, for whoever waits for a key, or for a request's body.
+    At most half of the threads wait for a key.
     """
 
     def register(self) -> None:
@@ -44,7 +44,6 @@ class JWKSProvider(Provider):
             )
             for issuer in settings.issuers
         )
-        self.application.bind("waiting_room", room)
         self.application.bind("jwks", key_sets)
         if not self.application.is_running_in_console():
             key_sets.start()

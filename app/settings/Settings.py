@@ -8,6 +8,7 @@ from app.jwks.Schedule import Policy
 from . import values
 from .IssuerSettings import IssuerSettings, read_issuers
 from .Problems import BadSettings, Problems
+from .tls import Tls, read_tls
 from .values import Config
 
 __all__ = ["BadSettings", "Settings", "read_settings"]
@@ -38,6 +39,15 @@ class Settings:
     processes: int
     threads: int
     body_seconds: float
+    host: str
+    keep_alive: float
+    drain_seconds: float
+    streams: int
+    max_connections: int
+    upload_folder: str | None
+    send_seconds: float
+    tls: Tls
+    health_port: int | None
     public_url: str | None
     metrics: bool
     metrics_port: int | None
@@ -57,6 +67,9 @@ _NUMBERS = {
     "JWKS_TTL": ("jwt.jwks_ttl", 1, 86400),
     "JWKS_MAX_STALE": ("jwt.jwks_max_stale", 0, 604800),
     "JWKS_TIMEOUT": ("jwt.jwks_timeout", 0.1, 30),
+    "KEEP_ALIVE": ("server.keep_alive", 1, 3600),
+    "SEND_TIMEOUT": ("server.send_timeout", 1, 3600),
+    "SHUTDOWN_DRAIN": ("server.shutdown_drain", 0, 60),
     "BODY_TIMEOUT": ("server.body_timeout", 1, 3600),
     "JWKS_COOLDOWN": ("jwt.jwks_cooldown", 1, 3600),
 }
@@ -67,6 +80,8 @@ _WHOLE_NUMBERS = {
     "PORT": ("server.port", 1, 65535),
     "WEB_CONCURRENCY": ("server.processes", 1, 256),
     "WEB_THREADS": ("server.threads", 1, 1024),
+    "WEB_STREAMS": ("server.streams", 1, 1024),
+    "MAX_CONNECTIONS": ("server.max_connections", 16, 65536),
 }
 
 
@@ -97,6 +112,15 @@ def read_settings(config: Config) -> Settings:
         processes=int(whole["WEB_CONCURRENCY"]),
         threads=int(whole["WEB_THREADS"]),
         body_seconds=seconds["BODY_TIMEOUT"],
+        host=values.host(config, problems),
+        keep_alive=seconds["KEEP_ALIVE"],
+        drain_seconds=seconds["SHUTDOWN_DRAIN"],
+        streams=int(whole["WEB_STREAMS"]),
+        max_connections=int(whole["MAX_CONNECTIONS"]),
+        upload_folder=values.folder(config, problems, "UPLOAD_DIR", "server.upload_dir"),
+        send_seconds=seconds["SEND_TIMEOUT"],
+        tls=read_tls(config, problems),
+        health_port=values.health_port(config, problems),
         public_url=values.public_url(config, problems),
         metrics=values.boolean(config, problems, "METRICS_ENABLED", "metrics.enabled"),
         metrics_port=values.metrics_port(config, problems),

@@ -1,6 +1,8 @@
 """What a single setting may hold: each function returns its value, and notes in ``problems`` what cannot be meant."""
 
+import os
 import re
+from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -50,6 +52,15 @@ def public_url(config: Config, problems: Problems) -> str | None:
     return held or None
 
 
+def host(config: Config, problems: Problems) -> str:
+    held = str(config.get("server.host"))
+    try:
+        ip_address(held)
+    except ValueError:
+        problems.add("HOST", held, "Write an IP address, such as 0.0.0.0, 127.0.0.1, or :: for IPv6 and IPv4.")
+    return held
+
+
 def metrics_port(config: Config, problems: Problems) -> int | None:
     held = config.get("metrics.port")
     if not held:
@@ -59,6 +70,24 @@ def metrics_port(config: Config, problems: Problems) -> int | None:
     if _BOOLEANS.get(str(config.get("metrics.enabled")).lower()) is False:
         problems.add("METRICS_PORT", held, "Write METRICS_ENABLED=True too, or leave both out.")
     return int(number(config, problems, "METRICS_PORT", "metrics.port", 1, 65535, whole=True))
+
+
+def folder(config: Config, problems: Problems, name: str, path: str) -> str | None:
+    held = config.get(path)
+    if held and not (os.path.isdir(held) and os.access(held, os.W_OK)):
+        problems.add(name, held, "Write the path of a folder that this process can write to, or nothing.")
+    return held or None
+
+
+def health_port(config: Config, problems: Problems) -> int | None:
+    held = config.get("server.health_port")
+    if not held:
+        if config.get("server.tls_client_ca"):
+            problems.add("HEALTH_PORT", None, "Write a port: TLS_CLIENT_CA rejects probes, they have no certificate.")
+        return None
+    if held in (str(config.get("server.port")), str(config.get("metrics.port"))):
+        problems.add("HEALTH_PORT", held, "Write another port than PORT and METRICS_PORT.")
+    return int(number(config, problems, "HEALTH_PORT", "server.health_port", 1, 65535, whole=True))
 
 
 def number(

@@ -12,7 +12,27 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGURES = ("APP_", "DEVELOPMENT_", "JWKS_", "JWT_", "METRICS_", "OTEL_", "PORT", "PROMETHEUS_", "PUBLIC_", "WEB_")
+CONFIGURES = (
+    "APP_",
+    "BODY_",
+    "DEVELOPMENT_",
+    "HEALTH_",
+    "HOST",
+    "MAX_",
+    "KEEP_",
+    "SEND_",
+    "SHUTDOWN_",
+    "TLS_",
+    "UPLOAD_",
+    "JWKS_",
+    "JWT_",
+    "METRICS_",
+    "OTEL_",
+    "PORT",
+    "PROMETHEUS_",
+    "PUBLIC_",
+    "WEB_",
+)
 """How the names of variables begin that configure the application."""
 
 
@@ -59,7 +79,11 @@ class Server:
 
     def children(self) -> list[str]:
         """The ids of the processes that it started."""
-        return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return _children(str(self.process.pid))
+
+    def workers(self) -> set[str]:
+        """The ids of the production server's workers: those that its servers have forked."""
+        return {worker for server in self.children() for worker in _children(server)}
 
     def output(self) -> str:
         return self.log.read_text()
@@ -83,6 +107,13 @@ class Server:
             while chunk := connection.recv(65536):
                 answer += chunk
             return answer
+
+
+def _children(process: str) -> list[str]:
+    try:
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def wait_until_listening(port: int, process: subprocess.Popen, log: Path, seconds: float = 30) -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import io
+import logging
 import tempfile
 from collections.abc import Awaitable, Callable
 from typing import IO, Any
+
+log = logging.getLogger("app.server")
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -15,7 +18,10 @@ MEMORY_OF_ONE = 1_048_576
 
 
 class BodyError(Exception):
-    """A body that cannot be used. ``status`` is 400 (the client has gone) or 408 (it did not arrive in time)."""
+    """A body that cannot be used.
+
+    ``status`` is 400 (the client has gone), 408 (it did not arrive in time) or 503 (the disk is full).
+    """
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -37,6 +43,10 @@ class Bodies:
         except asyncio.TimeoutError:  # another class than TimeoutError until Python 3.11
             body.close()
             raise BodyError(408) from None
+        except OSError:  # of the temporary file
+            log.exception("a body could not be spooled to disk")
+            body.close()
+            raise BodyError(503) from None
         except BaseException:
             body.close()
             raise

@@ -20,8 +20,12 @@ class Threads:
         self._work: SimpleQueue[tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._delivery_is_due = False
-        for index in range(number):
-            threading.Thread(target=self._serve, name=f"{name}-{index}", daemon=True).start()
+        self._name, self._local = name, threading.local()
+        for _ in range(number):
+            self._start()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._serve, name=self._name, daemon=True).start()
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
         """Return a future for the value of ``function``, which runs as soon as a thread is free."""
@@ -29,8 +33,13 @@ class Threads:
         self._work.put((future, function, arguments))
         return future
 
+    def leave(self) -> None:
+        """Let another thread take the place of the calling one, which ends with the function that it runs."""
+        self._local.leaves = True
+        self._start()
+
     def _serve(self) -> None:
-        while True:
+        while not getattr(self._local, "leaves", False):
             future, function, arguments = self._work.get()
             try:
                 self._done.append((future, function(*arguments), None))

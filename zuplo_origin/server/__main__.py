@@ -1,0 +1,49 @@
+"""The production server: ``python -m zuplo_origin.server``, the ``web:`` line of the Procfile."""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+
+from dotenv import dotenv_values
+
+from app.log.set_up import set_up
+from app.telemetry import COUNTING_FOLDER
+
+from .supervisor import Supervisor
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment for a new server: this process's, and what ``ENV_FILE`` says now over it.
+
+    Raises ``OSError`` or ``ValueError`` when that file cannot be read.
+    """
+    found = dict(os.environ)
+    if path := os.environ.get("ENV_FILE"):
+        with open(path, encoding="utf-8") as file:
+            values = dotenv_values(stream=file, interpolate=False)
+        found |= {name: value for name, value in values.items() if value is not None}
+    return found
+
+
+def main() -> int:
+    """Serve in the foreground, and return the exit status."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # until the supervisor listens to them
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    set_up(os.environ.get("APP_ENV") or "production")
+    with ExitStack() as stack:
+        with suppress(OSError):  # a file system without a folder to write to: metrics need one, nothing else does
+            folder = tempfile.TemporaryDirectory(prefix="zuplo-origin-metrics-")
+            os.environ[COUNTING_FOLDER] = stack.enter_context(folder)
+        try:
+            return Supervisor(environment).run()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)  # it is ending: Python's own handlers go before the process does
+
+
+if __name__ == "__main__":
+    sys.exit(main())
