@@ -124,8 +124,8 @@ def test_each_request_is_a_span_of_its_trace_until_the_very_end(tmp_path):
         server.get("/protected", {"Authorization": f"Bearer {good}", "traceparent": TRACEPARENT})
         server.get("/protected?token=secret", {"Authorization": "Bearer a.b.c", "User-Agent": "secret"})
         server.get("/secret")
-        lines = [json.loads(line) for line in server.output().splitlines()]
         server.stop()
+    lines = [json.loads(line) for line in server.output().splitlines()]
     collector.server.shutdown()
     collector.server.server_close()
     issuer.close()

@@ -19,6 +19,7 @@ class Request(MasoniteRequest):
     ``user()`` gives the verified claims on a guarded route, as a ``dict``, and ``None`` elsewhere. ``id`` is the
     gateway's id of the request, or one that was made here (``has_own_id``). ``refused`` says why it was not let in,
     ``verified`` holds the claims of its token, or the exception with which it was rejected.
+    ``streamed`` holds, at the end of a streamed response, its bytes and whether it was complete.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -30,6 +31,7 @@ class Request(MasoniteRequest):
         self.id, self.has_own_id = request_id(environ)
         self.refused: Refused | None = None
         self.verified: Any = None
+        self.streamed: tuple[int, bool] | None = None
         self._ip = None
         self._user = None
         self._subdomains_activated = False
@@ -55,8 +57,7 @@ class Request(MasoniteRequest):
     @property
     def input_bag(self) -> Input:
         if self._input_bag is None:
-            has_room = self.app is not None and self.app.has("waiting_room")
-            self._input_bag = Input(self.environ, self.app.make("waiting_room") if has_room else None)
+            self._input_bag = Input(self.environ)
         return self._input_bag
 
     def header(self, name: str, value: str | None = None) -> str | None:

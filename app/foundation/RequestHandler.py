@@ -10,6 +10,7 @@ from typing import Any
 from app.exceptions import answers
 from app.exceptions.HttpException import HttpException
 from app.log.request_context import HEADER, REQUEST_ID, TRACE_ID, trace_id
+from zuplo_origin.http.streams import Stream
 
 from .body import MAX_BODY
 from .Middlewares import Middlewares
@@ -24,6 +25,8 @@ Observer = Callable[[Request, int, float], None]
 
 REQUEST = "zuplo_origin.request"
 """The environ key of the request that ``admit`` has made."""
+STREAM_SLOTS = "zuplo_origin.stream_slots"
+"""The environ key of the semaphore of open streams, from a server that limits them."""
 BODY_ERROR = "zuplo_origin.body_error"
 """The environ key of the status with which a server reports that a body did not arrive."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -57,21 +60,59 @@ class RequestHandler:
             self._answer(request, response)
         except (Exception, SystemExit) as exception:
             self._answer_error(exception)
+        stream = None
         try:
             response = application.make("response")
             if self._middlewares.http_middleware:
                 self._middlewares.run_http_middleware(request, response, "after")
                 response = application.make("response")
             status, headers, body = self._parts(response)
+            if response.streamed is not None:
+                stream = self._stream(request, response.streamed, int(status[:3]), began)
         except Exception as exception:
             status, headers, body = self._parts(self._answer_error(exception))
         if request.has_own_id:
             headers.append((HEADER, request.id))
         start_response(status, headers)
-        self._tell(request, int(status[:3]), perf_counter() - began)
+        if stream is None:
+            self._tell(request, int(status[:3]), perf_counter() - began)
         REQUEST_ID.reset(named)
         TRACE_ID.reset(traced)
+        if stream is not None:
+            return stream
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _stream(self, request: Request, chunks: Iterable[Any], status: int, began: float) -> Stream | None:
+        """Return the stream of ``chunks``, its first one produced; ``None`` for HEAD.
+
+        Raises ``HttpException`` 503 when the server has as many streams open as it may. Observers are told of the
+        request when the stream ends.
+        """
+        slots = request.environ.get(STREAM_SLOTS)
+        is_head = request.environ["REQUEST_METHOD"] == "HEAD"
+        if is_head or (slots and not slots.acquire(blocking=False)):
+            if hasattr(chunks, "close"):
+                chunks.close()
+            if is_head:
+                return None
+            raise HttpException(503, headers={"Retry-After": "1"})
+        has_started = False
+
+        def at_end(size: int, is_complete: bool) -> None:
+            if slots:
+                slots.release()
+            if has_started:
+                request.streamed = size, is_complete
+                self._tell(request, status, perf_counter() - began)
+
+        stream = Stream(chunks, at_end)
+        try:
+            stream.start()
+        except BaseException:
+            stream.close()
+            raise
+        has_started = True
+        return stream
 
     def admit(self, environ: dict[str, Any]) -> int | None:
         """Return the bytes that the body of a request may have; ``None`` when it is answered without its body.
@@ -82,6 +123,7 @@ class RequestHandler:
         request, response = Request(environ), Response(self.application)
         request.app = self.application
         environ[REQUEST] = request
+        named, traced = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
         bindings = self.application.objects
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
@@ -95,6 +137,9 @@ class RequestHandler:
                         return None
         except Exception:  # it is raised again, and answered, when the request is
             return None
+        finally:
+            REQUEST_ID.reset(named)
+            TRACE_ID.reset(traced)
         return MAX_BODY
 
     def _tell(self, request: Request, status: int, seconds: float) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterable
 from enum import Enum
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,8 @@ import orjson
 from masonite.headers import Header
 from masonite.response import Response as MasoniteResponse
 from masonite.utils.http import HTTP_STATUS_CODES
+
+from zuplo_origin.http.streams import CHUNK, File, content_type_of, disposition
 
 from .Cookies import Cookies
 from .Headers import Headers
@@ -56,6 +60,7 @@ class Response(MasoniteResponse):
         self.header_bag = Headers()
         self.original: Any = None
         self._cookie_jar: Cookies | None = None
+        self.streamed: Iterable[Any] | None = None
 
     @property
     def cookie_jar(self) -> Cookies:
@@ -74,6 +79,53 @@ class Response(MasoniteResponse):
         self.header_bag.add_if_not_exists(Header("Content-Type", "application/json; charset=utf-8"))
         self.status(status)
         return content
+
+    def view(self, view: Any, status: int = 200) -> Any:
+        """Answer with what an action returned. An iterator is streamed."""
+        if isinstance(view, tuple) and len(view) == 2 and hasattr(view[0], "__next__"):
+            view, status = view
+        if not hasattr(view, "__next__"):
+            return super().view(view, status)
+        if not self.get_status_code():
+            self.status(status)
+        return self.stream(view)
+
+    def stream(
+        self,
+        content: Iterable[Any] | str,
+        content_type: str = "text/plain; charset=utf-8",
+        force: bool = True,
+        chunk_size: int = CHUNK,
+    ) -> "Response":
+        """Send the chunks of ``content``, ``bytes`` or ``str`` (as UTF-8), as they are produced.
+
+        With a string, this is Masonite's ``stream(name, location)``: a download of the file at ``location``.
+        """
+        if isinstance(content, str):
+            return self.download(content, content_type, force)
+        self.streamed = content
+        self.header_bag.add_if_not_exists(Header("Content-Type", content_type))
+        if not self.get_status_code():
+            self.status(200)
+        return self
+
+    def download(self, name: str, location: str, force: bool = False) -> "Response":
+        """Send the file at ``location``, or the part of it that the request asks for; with ``force``, to be saved.
+
+        It is read while it is sent. ``OSError`` when it cannot be read.
+        """
+        file = File(location, self.app.make("environ"))
+        self.with_headers(file.headers)
+        self.header("Content-Type", "application/octet-stream" if force else content_type_of(location))
+        if force:
+            self.header("Content-Disposition", disposition(name + Path(location).suffix))
+        self.status(file.status)
+        if file.status in (304, 416):
+            file.close()
+            self.content = b""
+        else:
+            self.streamed = file
+        return self
 
     def get_headers(self) -> list[tuple[str, str]]:
         """Return the headers, cookies included; ``ValueError`` where one holds what could split the response in two."""

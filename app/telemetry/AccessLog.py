@@ -27,6 +27,8 @@ class AccessLog:
             "status": status,
             "ms": round(seconds * 1000, 2),
         }
+        if request.streamed is not None:
+            fields["bytes"], fields["complete"] = request.streamed
         refused = request.refused
         if refused is not None:
             fields |= {"reason": refused.reason.value, "issuer": refused.issuer or "-", "kid": printable(refused.kid)}

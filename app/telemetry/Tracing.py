@@ -32,7 +32,7 @@ class Tracing:
 
         def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             parent = propagate.extract({name: environ[key] for key, name in TRACE_HEADERS.items() if key in environ})
-            with self._tracer.start_as_current_span("request", context=parent, kind=SpanKind.SERVER):
+            with self._tracer.start_as_current_span("request", context=parent, kind=SpanKind.SERVER, end_on_exit=False):
                 own: dict[str, str] = {}
                 propagate.inject(own)
                 for key, name in TRACE_HEADERS.items():
@@ -55,6 +55,7 @@ class Tracing:
             span.set_attribute("jwt.refusal", request.refused.reason.value)
         if status >= 500:
             span.set_status(Status(StatusCode.ERROR))
+        span.end()  # a streamed response ends after its handler has returned
 
 
 def tracing(environment: Mapping[str, str], name: str) -> Tracing | None:

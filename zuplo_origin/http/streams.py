@@ -1,0 +1,154 @@
+"""Responses that are sent while they are produced."""
+
+import logging
+import mimetypes
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import Context, copy_context
+from typing import IO, Any
+from urllib.parse import quote
+
+from werkzeug.http import http_date, is_resource_modified, parse_if_range_header, parse_range_header
+
+log = logging.getLogger("app")
+
+CHUNK = 65536
+"""Bytes of a file that are read at a time."""
+
+
+class Stream:
+    """The body of a streamed response: an iterator of non-empty ``bytes``, as WSGI takes it (PEP 3333).
+
+    Each chunk is produced in the scope of the request: its bindings, its ids in the log, its span. The first chunk is
+    produced by ``start``, so that an exception there is still answered with an error. ``at_end`` is called once, with
+    the number of bytes and whether all of them were produced.
+    """
+
+    def __init__(self, chunks: Iterable[Any], at_end: Callable[[int, bool], None]) -> None:
+        self._chunks: Iterator[Any] = iter(chunks)
+        self._at_end = at_end
+        self._context: Context | None = None
+        self._first: bytes | None = None
+        self._bytes, self._is_complete, self._is_closed = 0, False, False
+
+    def start(self) -> None:
+        """Produce the first chunk, in the scope of the request under way."""
+        self._first = self._produce()
+        self._context = copy_context()
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> bytes:
+        chunk, self._first = self._first, None
+        if chunk is None and not self._is_complete:
+            assert self._context is not None, "start() has not been called"  # noqa: S101
+            try:
+                chunk = self._context.run(self._produce)
+            except Exception:
+                self._context.run(log.exception, "a stream failed after its first chunk")
+                raise
+        if chunk is None:
+            raise StopIteration
+        self._bytes += len(chunk)
+        return chunk
+
+    def _produce(self) -> bytes | None:
+        """Return the next chunk that is not empty, ``None`` at the end."""
+        for chunk in self._chunks:
+            encoded = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+            if encoded:
+                return encoded
+        self._is_complete = True
+        return None
+
+    def close(self) -> None:
+        """End the stream, whether all of it was produced or not: ``finally`` blocks of a generator run here."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        run = self._context.run if self._context is not None else _run
+        run(self._close)
+
+    def _close(self) -> None:
+        try:
+            close = getattr(self._chunks, "close", None)
+            if close is not None:
+                close()
+        except Exception:
+            log.exception("a stream failed as it was closed")
+        finally:
+            self._at_end(self._bytes, self._is_complete)
+
+
+def _run(function: Callable[[], None]) -> None:
+    function()
+
+
+class File:
+    """A file as a response, read in constant memory, with ranges and conditional requests (RFC 9110, 13 and 14).
+
+    Raises ``OSError`` when the file cannot be read.
+    """
+
+    def __init__(self, location: str, environ: Mapping[str, Any]) -> None:
+        self._file: IO[bytes] = open(location, "rb")  # noqa: SIM115  # closed with the stream
+        try:
+            found = os.fstat(self._file.fileno())
+            self._size = found.st_size
+            etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+            modified = http_date(found.st_mtime)
+            self.headers = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
+            self.status, start, self._end = self._select(dict(environ), etag, modified)
+            self._file.seek(start)
+        except BaseException:
+            self._file.close()
+            raise
+        if self.status != 304:
+            self.headers["Content-Length"] = str(self._end - start)
+
+    def _select(self, environ: dict[str, Any], etag: str, modified: str) -> tuple[int, int, int]:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return 200, 0, self._size
+        if not is_resource_modified(environ, etag, last_modified=modified):
+            return 304, 0, 0
+        if_range = parse_if_range_header(environ.get("HTTP_IF_RANGE"))
+        if if_range.etag is not None and f'"{if_range.etag}"' != etag:
+            return 200, 0, self._size
+        if if_range.date is not None and http_date(if_range.date) != modified:
+            return 200, 0, self._size
+        asked = parse_range_header(environ.get("HTTP_RANGE"))
+        if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+            return 200, 0, self._size  # several ranges may be answered with all of it (RFC 9110, section 14.2)
+        selected = asked.range_for_length(self._size)
+        if selected is None:
+            self.headers["Content-Range"] = f"bytes */{self._size}"
+            return 416, 0, 0
+        self.headers["Content-Range"] = f"bytes {selected[0]}-{selected[1] - 1}/{self._size}"
+        return 206, selected[0], selected[1]
+
+    def __iter__(self) -> "File":
+        return self
+
+    def __next__(self) -> bytes:
+        left = self._end - self._file.tell()
+        if left <= 0:
+            raise StopIteration
+        chunk = self._file.read(min(CHUNK, left))
+        if not chunk:
+            raise OSError("the file became shorter while it was sent")
+        return chunk
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def content_type_of(location: str) -> str:
+    return mimetypes.guess_type(location)[0] or "application/octet-stream"
+
+
+def disposition(name: str) -> str:
+    """Return ``Content-Disposition`` for a download that is saved as ``name`` (RFC 6266, section 4)."""
+    plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
+    return f'attachment; filename="{plain}"' + ("" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}")
