@@ -38,11 +38,15 @@ CONNECTIONS = "32"
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent, and whether it is let in. ``tokens`` is a file of them, ``None`` for requests without one."""
+    """What is sent, and whether it is let in.
+
+    ``tokens`` is a file of them, ``None`` for requests without one. With ``new_connections``, each request opens one.
+    """
 
     name: str
     tokens: Path | None
     passes: bool
+    new_connections: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,10 @@ def make_cases(issuer: Issuer, folder: Path, count: int) -> Iterable[Case]:
             forged = [f"{signed}.{'A' if rest[0] != 'A' else 'B'}{rest[1:]}" for signed, rest in map(_split, tokens)]
             yield Case("bad signature RS256", _written(folder / "forged", forged), False)
         yield Case(f"different {name}", _written(folder / name, tokens), True)
-        yield Case(f"same {name}", _written(folder / f"{name}-same", tokens[:1]), True)
+        same = _written(folder / f"{name}-same", tokens[:1])
+        yield Case(f"same {name}", same, True)
+        if name == "EdDSA":
+            yield Case("new connections EdDSA", same, True, new_connections=True)
 
 
 def _split(token: str) -> tuple[str, str]:
@@ -149,6 +156,8 @@ def run(server: Server, case: Case, seconds: int) -> Figures | None:
     script = str(Path(__file__).with_name("wrk.lua"))
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, url]
     tokens = {"TOKENS": str(case.tokens)} if case.tokens else {}
+    if case.new_connections:
+        tokens["NEW_CONNECTIONS"] = "1"
     before = cpu_seconds(server.process.pid)
     told = subprocess.run(command, env=clean_environment(**tokens), capture_output=True, text=True, check=True).stdout
     spent = cpu_seconds(server.process.pid) - before

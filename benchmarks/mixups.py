@@ -40,7 +40,7 @@ def start_ours(port: int) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
     issuer = Issuer()
     tokens = {name: issuer.token(sub=name, exp=2**40) for name in CALLERS}
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port), "WEB_THREADS": "16"}
-    return start([sys.executable, "-m", "deploy.server"], ROOT, settings), tokens
+    return start([sys.executable, "-m", "zuplo_origin.server"], ROOT, settings), tokens
 
 
 def start_stock(port: int) -> tuple[subprocess.Popen[bytes], dict[str, str]]:

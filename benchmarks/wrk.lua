@@ -1,5 +1,7 @@
 -- Each request carries the next line of the file that TOKENS names; none where it names none.
+-- With NEW_CONNECTIONS, each request asks for its connection to be closed.
 local tokens, n = {}, 0
+if os.getenv("NEW_CONNECTIONS") then wrk.headers["Connection"] = "close" end
 if os.getenv("TOKENS") then
   for line in io.lines(os.getenv("TOKENS")) do tokens[#tokens + 1] = "Bearer " .. line end
 end

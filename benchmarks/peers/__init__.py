@@ -1,5 +1,7 @@
 """What this application is measured against: each guards ``GET /protected``, in two processes, keys cached.
 
+Two of them have a guarded ``POST /echo`` too, for ``benchmarks.slow_clients``.
+
 Each is written as its own documentation has it, and takes ``ISSUER`` and ``AUDIENCE`` from the environment.
 """
 

@@ -24,5 +24,6 @@ if (cluster.isPrimary) {
   };
   const app = Fastify();
   app.get('/protected', { preHandler: guard }, async (request) => ({ message: 'Access granted', user: request.user }));
+  app.post('/echo', { preHandler: guard }, async (request) => request.body);
   await app.listen({ port, host: '127.0.0.1' });
 }

@@ -34,16 +34,29 @@ class Keys:
 keys = Keys()
 
 
-async def protected(request):
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme != "Bearer":
-        return JSONResponse({"error": "No token provided"}, 401, {"WWW-Authenticate": "Bearer"})
-    try:
-        claims = jwt.decode(token, await keys.get(), algorithms=ALGORITHMS).claims
-        rules.validate(claims)
-    except (JoseError, ValueError):
-        return JSONResponse({"error": "Invalid token"}, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+def guarded(action):
+    async def guard(request):
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer":
+            return JSONResponse({"error": "No token provided"}, 401, {"WWW-Authenticate": "Bearer"})
+        try:
+            claims = jwt.decode(token, await keys.get(), algorithms=ALGORITHMS).claims
+            rules.validate(claims)
+        except (JoseError, ValueError):
+            return JSONResponse({"error": "Invalid token"}, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        return await action(request, claims)
+
+    return guard
+
+
+@guarded
+async def protected(request, claims):
     return JSONResponse({"message": "Access granted", "user": claims})
 
 
-app = Starlette(routes=[Route("/protected", protected)])
+@guarded
+async def echo(request, claims):
+    return JSONResponse(await request.json())
+
+
+app = Starlette(routes=[Route("/protected", protected), Route("/echo", echo, methods=["POST"])])
