@@ -31,7 +31,7 @@ def make(project, *arguments):
 
 
 def run_tests(project, *files):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", *files]
     return subprocess.run(command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=120)
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.issuer import Issuer
+from tests.support.project import copy_of_the_project, serve
 from tests.support.servers import ROOT, Server, free_port
 
 CONTROLLER = """
@@ -244,3 +245,23 @@ def test_large_bodies_of_many_clients_are_spooled_and_arrive_whole(tmp_path):
         answers = in_parallel(64, lambda: exchange(server.port, pieces, 0.2))  # more than is held in memory
         assert {status for status, _ in answers} == {200}
         assert {len(text) for _, text in answers} == {len(b'{"a":""}') + 1_000_000}
+
+
+def test_late_and_overdue_bodies_are_served_and_408_in_development_too(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "app/controllers/EchoController.py").write_text(CONTROLLER)
+    with open(project / "routes/web.py", "a") as routes:
+        routes.write(ROUTE)
+    with serve(project, tmp_path / "log", BODY_TIMEOUT="2") as server:
+        lines = b"POST /open HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n" % server.port
+        lines += b"Connection: close\r\nContent-Length: 7\r\n\r\n"
+        stalled = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(32)]
+        for connection in stalled:
+            connection.sendall(lines + b"{")
+        answers = in_parallel(32, lambda: exchange(server.port, [lines, b'{"a"', b":1}"], 0.01))
+        assert answers == [(200, b'{"a":1}')] * 32
+        for connection in stalled:
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            assert (response.status, json.loads(response.read())) == (408, {"error": "Request timeout"})
+            connection.close()

@@ -102,6 +102,7 @@ class ServeCommand(PlainCommand):
         if not serving or not reload:
             self._tell(host, port)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        QuietHandler.timeout = self.app.make("settings").body_seconds
         run_simple(host, port, self.app, threaded=True, use_reloader=reload, request_handler=QuietHandler)
         return 0
 

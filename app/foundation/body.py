@@ -15,7 +15,7 @@ def read_body(environ: Mapping[str, Any]) -> bytes:
     The production server has received it before the application runs. Another WSGI server waits for it in a thread.
 
     Raises ``HttpException``: 413 where the body is larger than 1 MiB; 400 where its length is no number, where fewer
-    bytes arrive than it states, and where the server cannot read it.
+    bytes arrive than it states, and where the server cannot read it; 408 where it stops waiting.
     """
     stated = environ.get("CONTENT_LENGTH") or ""
     if stated:
@@ -38,5 +38,7 @@ def read_body(environ: Mapping[str, Any]) -> bytes:
 def _read(stream: Any, size: int) -> bytes:
     try:
         return stream.read(size)  # type: ignore[no-any-return]
+    except TimeoutError:
+        raise HttpException(408) from None
     except Exception:  # each server has errors of its own for a client that hangs up, or breaks its chunks
         raise HttpException(400) from None

@@ -9,6 +9,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
 
 class Authority:
     """A CA whose files lie in `folder`."""
@@ -45,7 +57,13 @@ class Authority:
             .not_valid_before(now - timedelta(days=60))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
-        )
-        if names:
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )  # and what RFC 5280, 4.2.1 asks for, which Python 3.13 insists on
+        if is_ca:
+            usage = {name: name in ("key_cert_sign", "crl_sign") for name in KEY_USAGES}
+            builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
+        else:
+            own = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(own, critical=False)
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())

@@ -75,8 +75,8 @@ def headers(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         yield f"{between!r} between", f"Bearer{between}{good}", "malformed"
     yield "a tab between", f"Bearer\t{good}", "no_token"
     yield "the scheme twice", f"Bearer Bearer {good}", "several_tokens"
-    for value in (f"{good} {good}", f"{good},Bearer {good}", f"{good}, {good}", f"{good},", f"{good} x", "a b c"):
-        yield f"several in {value[-12:]!r}", bearer(value), "several_tokens"
+    for value in ("{} {}", "{},Bearer {}", "{}, {}", "{},", "{} x", "a b c"):
+        yield f"several in {value!r}", bearer(value.replace("{}", good)), "several_tokens"
     yield "another scheme first", f"Basic x,Bearer {good}", "several_tokens"
     yield "another scheme last", f"Bearer {good},Basic x", "several_tokens"
     yield "quotes", f'Bearer "{good}"', "malformed"
@@ -299,7 +299,8 @@ def issuers(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         "https://evil.example",
     ]
     for other in [*others, name + "\0", name + "#", name.replace("http:", "https:"), f"{name},{name}", "x" * 3000]:
-        yield f"iss {other[:60]!r}", bearer(issuer.token(iss=other)), "unknown_issuer"
+        shown = other.replace(str(issuer.server.server_port), "8000")[:60]  # the same name in each process
+        yield f"iss {shown!r}", bearer(issuer.token(iss=other)), "unknown_issuer"
     for what, value in NOT_STRINGS.items():
         claims = issuer.claims() | {"iss": value}
         yield f"iss is {what}", bearer(issuer.key("EdDSA").token(claims)), "unknown_issuer"

@@ -267,13 +267,16 @@ def _has_core_for_each(processes: int) -> bool:
 
 
 def _connections(wanted: int) -> int:
-    """Return how many connections a process can hold, after asking for as many files as that takes."""
-    files = wanted + SPARE_FILES
+    """Return how many connections a process can hold, after asking for as many files as that takes.
+
+    Each connection takes two: its own, and one for a body that is spooled to disk.
+    """
+    files = 2 * wanted + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < files:
         soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - SPARE_FILES))
+    return wanted if soft == resource.RLIM_INFINITY else max(16, min(wanted, (soft - SPARE_FILES) // 2))
 
 
 def _is_free(host: str, port: int) -> bool:
