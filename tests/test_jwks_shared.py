@@ -333,7 +333,7 @@ def test_a_rotation_is_noticed_though_somebody_puts_back_what_was_there(gateway,
 
 
 def test_whoever_has_waited_in_vain_asks_by_itself(gateway, store):
-    fleet = Fleet(gateway, store, timeout=0.3)
+    fleet = Fleet(gateway, store, timeout=1)
     process, name = fleet.process(), f"{fleet.process()._name}-turn"
     for _ in range(2):
         store.put(name, Seal(KEY).close(name, {"until": fleet.wall() + 100, "after": 0}), 100)  # again and again

@@ -163,6 +163,7 @@ def test_files_that_cannot_be_used_are_problems_at_start(authority, tmp_path):
         ({"TLS_CERT": str(certificate), "TLS_KEY": str(expired_key)}, "It does not fit the certificate"),
         ({"TLS_CERT": str(certificate), "TLS_KEY": str(secret_key)}, "It has a passphrase"),
         ({"TLS_CERT": str(certificate), "TLS_KEY": str(garbage)}, "It cannot be used"),
+        ({"HOST": "192.0.2.1"}, "HOST 192.0.2.1, PORT"),
         ({"HOST": "localhost"}, "HOST holds 'localhost'"),
     ]
     for settings, expected in cases:
@@ -171,6 +172,7 @@ def test_files_that_cannot_be_used_are_problems_at_start(authority, tmp_path):
         server.__exit__()
         assert expected in server.output() and "Traceback" not in server.output(), (settings, server.output())
         assert "hunter2" not in server.output()
+        assert "TLS_KEY holds" not in server.output() or settings["TLS_CERT"] == str(certificate)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,26 @@ def test_settings_of_the_env_file_are_read_again(tmp_path):
         assert len(server.workers()) == 1 and "No such file" in server.output()
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("PORT={port}", "are changed by a restart alone"),
+        ("HEALTH_PORT={port}", "are changed by a restart alone"),
+        ("JWT_AUDIENCE", "line 2: not NAME=value"),
+        ("= = 'x", "line 2: not NAME=value"),
+    ],
+)
+def test_an_env_file_that_cannot_be_meant_leaves_the_running_server(tmp_path, line, expected):
+    env_file = tmp_path / "env"
+    env_file.write_text("WEB_THREADS=4\n")
+    with serving(tmp_path, ENV_FILE=str(env_file)) as server:
+        env_file.write_text(f"WEB_THREADS=4\n{line.format(port=free_port())}\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reload_failed" in server.output())
+        assert expected in server.output()
+        assert version(server) == 1
+
+
 def test_an_env_file_that_is_missing_is_a_problem_at_start(tmp_path):
     server = production(free_port(), tmp_path / "log", JWT_ISSUER="https://gw.example", ENV_FILE=str(tmp_path / "none"))
     assert server.process.wait(20) == 1
@@ -157,9 +177,16 @@ def test_a_server_that_dies_is_replaced(server):
     assert len(server.workers()) == 2 and server.get("/version")[0] == 200
 
 
+DIES_IN_ONE_WORKER = """
+import multiprocessing, os
+if multiprocessing.current_process().name == "worker-3":
+    os._exit(3)
+"""
+
+
 def test_a_worker_that_dies_as_the_first_server_starts_ends_it(tmp_path):
     with serving(tmp_path) as server:
-        (server.project / "wsgi.py").write_text("import os; os.getpid() % 2 and os._exit(3)\n" + WSGI)
+        (server.project / "wsgi.py").write_text(DIES_IN_ONE_WORKER + WSGI)
         port = free_port()
         settings = {"JWT_ISSUER": server.issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port), "WEB_CONCURRENCY": "8"}
         command = [sys.executable, "-m", "zuplo_origin.server"]

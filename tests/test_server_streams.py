@@ -51,6 +51,32 @@ class StreamsController(Controller):
     def nothing(self):
         yield from ()
 
+    def numbers(self):
+        yield 3
+
+    def one(self, response: Response):
+        return response.stream(b"abc")
+
+    def replaced(self, response: Response):
+        response.stream(self.rows(), "text/csv")
+        return {"other": True}
+
+    def replaced_by_json(self, response: Response):
+        response.stream(self.rows(), "text/csv")
+        return response.json({"other": True}, status=404)
+
+    def replaced_by_redirect(self, response: Response):
+        response.stream(self.rows(), "text/csv")
+        return response.redirect("/file")
+
+    def miscounted(self, response: Response):
+        response.header("Content-Length", "3")
+        return response.stream(iter(["abc", "def"]))
+
+    def header_with_a_blank(self, response: Response):
+        response.header("X A:", "c")
+        return "x"
+
     def file(self, response: Response):
         return response.download("data", str(HERE / "data.csv"))
 
@@ -62,7 +88,8 @@ from app.controllers.StreamsController import StreamsController
 
 ROUTES += [
     Route.get(f"/{name}", getattr(StreamsController, name))
-    for name in ("rows", "events", "breaks", "breaks_at_once", "nothing", "file", "saved")
+    for name in vars(StreamsController)
+    if not name.startswith("_")
 ]
 """
 DATA = b"".join(b"%d," % number for number in range(100_000))
@@ -162,6 +189,31 @@ def test_an_empty_generator_is_an_empty_response(server):
     assert server.get("/nothing")[::2] == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/replaced", (200, b'{"other":true}')),
+        ("/replaced_by_json", (404, b'{"other":true}')),
+        ("/one", (200, b"abc")),
+        ("/miscounted", (200, b"abcdef")),
+        ("/numbers", (500, b'{"error":"Internal server error"}')),
+        ("/header_with_a_blank", (500, b'{"error":"Internal server error"}')),
+    ],
+)
+def test_the_last_answer_is_sent_whole_and_what_cannot_be_sent_is_an_error(server, path, expected):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        for _ in range(2):  # the connection still works after it
+            connection.request("GET", path)
+            response = connection.getresponse()
+            assert (response.status, response.read()) == expected
+            assert response.getheader("x-content-type-options") == "nosniff"
+
+
+def test_a_redirect_replaces_a_stream(server):
+    status, headers, _ = server.get("/replaced_by_redirect")
+    assert (status, headers["location"]) == (302, "/file")
+
+
 def test_head_sends_the_headers_of_a_stream_and_runs_nothing(server):
     status, headers, body = server.get("/rows", method="HEAD")
 
@@ -214,6 +266,18 @@ def test_a_file_is_sent_whole_or_in_part(server, headers, status, selected, cont
     assert (answered[0], answered[2]) == (status, selected)
     assert answered[1].get("content-range") == content_range
     assert answered[1]["content-length"] == str(len(selected))
+
+
+def test_preconditions_of_a_file(server):
+    etag = server.get("/file")[1]["etag"]
+    part = {"Range": "bytes=0-1"}
+    assert server.get("/file", {"If-Match": '"other"'})[::2] == (412, b"")
+    assert server.get("/file", {"If-Match": etag})[::2] == (200, DATA)
+    assert server.get("/file", {"If-Match": "*"})[::2] == (200, DATA)
+    assert server.get("/file", part | {"If-Range": etag})[::2] == (206, DATA[:2])
+    assert server.get("/file", part | {"If-Range": f"W/{etag}"})[::2] == (200, DATA)
+    status, headers, _ = server.get("/file", part, method="HEAD")
+    assert (status, headers["content-length"]) == (200, str(len(DATA)))
 
 
 def test_a_file_that_the_client_has_is_not_sent_again(server):

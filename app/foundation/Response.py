@@ -21,6 +21,9 @@ from .Headers import Headers
 _NO_FIELD_TEXT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 """What may not stand in a header (RFC 9110, section 5.5)."""
 
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110, section 5.6.2)."""
+
 
 def _plain(value: Any) -> Any:
     """What orjson writes as well, beyond what JSON has."""
@@ -74,6 +77,7 @@ class Response(MasoniteResponse):
 
     def json_text(self, content: bytes, status: Any = 200) -> bytes:
         """Answer with ``content``, which is JSON already."""
+        self._forget_stream()
         self.content = content
         self.header_bag.add(Header("Content-Length", str(len(content))))
         self.header_bag.add_if_not_exists(Header("Content-Type", "application/json; charset=utf-8"))
@@ -85,14 +89,29 @@ class Response(MasoniteResponse):
         if isinstance(view, tuple) and len(view) == 2 and hasattr(view[0], "__next__"):
             view, status = view
         if not hasattr(view, "__next__"):
+            if view is not self:
+                self._forget_stream()
             return super().view(view, status)
         if not self.get_status_code():
             self.status(status)
         return self.stream(view)
 
+    def redirect(self, *arguments: Any, **named: Any) -> "Response":
+        self._forget_stream()
+        super().redirect(*arguments, **named)
+        return self
+
+    def _forget_stream(self) -> None:
+        """Close the stream that this response had until now: the last answer is the one that is sent."""
+        if self.streamed is not None:
+            close = getattr(self.streamed, "close", None)
+            self.streamed = None
+            if close is not None:
+                close()
+
     def stream(
         self,
-        content: Iterable[Any] | str,
+        content: Iterable[Any] | bytes | str,
         content_type: str = "text/plain; charset=utf-8",
         force: bool = True,
         chunk_size: int = CHUNK,
@@ -103,7 +122,8 @@ class Response(MasoniteResponse):
         """
         if isinstance(content, str):
             return self.download(content, content_type, force)
-        self.streamed = content
+        self._forget_stream()
+        self.streamed = [content] if isinstance(content, bytes | bytearray | memoryview) else content
         self.header_bag.add_if_not_exists(Header("Content-Type", content_type))
         if not self.get_status_code():
             self.status(200)
@@ -114,13 +134,14 @@ class Response(MasoniteResponse):
 
         It is read while it is sent. ``OSError`` when it cannot be read.
         """
+        self._forget_stream()
         file = File(location, self.app.make("environ"))
         self.with_headers(file.headers)
         self.header("Content-Type", "application/octet-stream" if force else content_type_of(location))
         if force:
             self.header("Content-Disposition", disposition(name + Path(location).suffix))
         self.status(file.status)
-        if file.status in (304, 416):
+        if file.status in (304, 412, 416):
             file.close()
             self.content = b""
         else:
@@ -130,8 +151,12 @@ class Response(MasoniteResponse):
     def get_headers(self) -> list[tuple[str, str]]:
         """Return the headers, cookies included; ``ValueError`` where one holds what could split the response in two."""
         headers = self.header_bag.render()
+        if self.streamed is not None and not isinstance(self.streamed, File):  # its length is known at its end
+            headers = [header for header in headers if header[0].lower() != "content-length"]
         if self._cookie_jar is not None:
             headers += self._cookie_jar.render_response()
-        if _NO_FIELD_TEXT.search("".join([text for header in headers for text in header])):
+        if _NO_FIELD_TEXT.search("".join([text for header in headers for text in header])) or not all(
+            _FIELD_NAME.fullmatch(name) for name, _ in headers
+        ):
             raise ValueError("a header of the response holds what no header may")
         return headers

@@ -40,18 +40,18 @@ def read_tls(config: Config, problems: Problems) -> Tls:
         problems.add(missing, None, f"{ADVICE[missing]} TLS_CERT and TLS_KEY need each other.")
     if client_ca and not certificate:
         problems.add("TLS_CERT", None, f"{ADVICE['TLS_CERT']} TLS_CLIENT_CA needs it.")
-    if certificate:
-        _look(problems, "TLS_CERT", certificate, _check_dates)
-    if certificate and key:
+    if certificate and _look(problems, "TLS_CERT", certificate, _check_dates) and key:
         _look(problems, "TLS_KEY", key, lambda path: _check_key(certificate, path))
     if client_ca:
         _look(problems, "TLS_CLIENT_CA", client_ca, _check_dates)
     return Tls(certificate, key, client_ca)
 
 
-def _look(problems: Problems, name: str, path: Path, check: Callable[[Path], Any]) -> None:
+def _look(problems: Problems, name: str, path: Path, check: Callable[[Path], Any]) -> bool:
+    """Add a problem where ``check`` raises, and return whether it did not."""
     try:
         check(path)
+        return True
     except OSError as error:  # an SSLError too
         why = error.strerror if not isinstance(error, ssl.SSLError) and error.strerror else "it cannot be used"
         if isinstance(error, ssl.SSLError) and "KEY_VALUES_MISMATCH" in str(error):
@@ -59,6 +59,7 @@ def _look(problems: Problems, name: str, path: Path, check: Callable[[Path], Any
         problems.add(name, str(path), f"{_sentence(why)} {ADVICE[name]}")
     except (_NoPassphrase, ValueError) as error:
         problems.add(name, str(path), f"{_sentence(str(error))} {ADVICE[name]}")
+    return False
 
 
 def _sentence(why: str) -> str:

@@ -9,7 +9,7 @@ from contextvars import Context, copy_context
 from typing import IO, Any
 from urllib.parse import quote
 
-from werkzeug.http import http_date, is_resource_modified, parse_if_range_header, parse_range_header
+from werkzeug.http import http_date, is_resource_modified, parse_etags, parse_if_range_header, parse_range_header
 
 log = logging.getLogger("app")
 
@@ -57,6 +57,8 @@ class Stream:
     def _produce(self) -> bytes | None:
         """Return the next chunk that is not empty, ``None`` at the end."""
         for chunk in self._chunks:
+            if not isinstance(chunk, str | bytes | bytearray | memoryview):
+                raise TypeError(f"a stream has chunks of bytes or str, not of {type(chunk).__name__}")
             encoded = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
             if encoded:
                 return encoded
@@ -105,14 +107,18 @@ class File:
         except BaseException:
             self._file.close()
             raise
-        if self.status != 304:
+        if self.status not in (304, 412):
             self.headers["Content-Length"] = str(self._end - start)
 
     def _select(self, environ: dict[str, Any], etag: str, modified: str) -> tuple[int, int, int]:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return 200, 0, self._size
+        if (if_match := environ.pop("HTTP_IF_MATCH", None)) and not parse_etags(if_match).contains(etag[1:-1]):
+            return 412, 0, 0
         if not is_resource_modified(environ, etag, last_modified=modified):
             return 304, 0, 0
+        if environ["REQUEST_METHOD"] == "HEAD" or environ.get("HTTP_IF_RANGE", "").startswith("W/"):
+            return 200, 0, self._size  # a weak validator never matches here (RFC 9110, section 13.1.5)
         if_range = parse_if_range_header(environ.get("HTTP_IF_RANGE"))
         if if_range.etag is not None and f'"{if_range.etag}"' != etag:
             return 200, 0, self._size

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from app.log.set_up import set_up
 from app.telemetry import COUNTING_FOLDER
@@ -18,13 +18,19 @@ from .supervisor import Supervisor
 def environment() -> Mapping[str, str]:
     """Return the environment for a new server: this process's, and what ``ENV_FILE`` says now over it.
 
-    Raises ``OSError`` or ``ValueError`` when that file cannot be read.
+    Raises ``ValueError`` when that file cannot be read, or has a line that is not ``NAME=value``.
     """
     found = dict(os.environ)
     if path := os.environ.get("ENV_FILE"):
-        with open(path, encoding="utf-8") as file:
-            values = dotenv_values(stream=file, interpolate=False)
-        found |= {name: value for name, value in values.items() if value is not None}
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = list(parse_stream(file))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"ENV_FILE {path}: {getattr(error, 'strerror', None) or error}") from None
+        for line in lines:
+            if line.error or (line.key is not None and line.value is None):
+                raise ValueError(f"ENV_FILE {path}, line {line.original.line}: not NAME=value")
+        found |= {line.key: line.value for line in lines if line.key is not None and line.value is not None}
     return found
 
 

@@ -35,23 +35,25 @@ FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
 class Server:
     """One server: its process, what it reports, and the pipes by which it is told to end.
 
-    It reports lines: ``host ADDRESS``, ``metrics PORT``, ``health PORT``, ``drain SECONDS`` and ``processes N`` as it
+    It reports lines: ``listens HOST PORT METRICS_PORT HEALTH_PORT``, ``drain SECONDS`` and ``processes N`` as it
     starts; ``state PID STATE`` when a worker is ready to serve, and when its readiness changes; ``gone PID``.
     """
 
-    def __init__(self, environment: Mapping[str, str], is_first: bool) -> None:
+    def __init__(self, environment: Mapping[str, str], addresses: str | None) -> None:
         drain, self._drain = os.pipe()
         end, self._end = os.pipe()
         self.reports, report = os.pipe()
         os.set_blocking(self.reports, False)
-        command = [sys.executable, "-m", "zuplo_origin.server.workers", *map(str, (drain, end, report, int(is_first)))]
+        command = [sys.executable, "-m", "zuplo_origin.server.workers", *map(str, (drain, end, report))]
+        if addresses is not None:
+            command.append(addresses)
         self.process = subprocess.Popen(command, env=dict(environment), pass_fds=(drain, end, report))  # noqa: S603
         for descriptor in (drain, end, report):
             os.close(descriptor)
         self.started = time.monotonic()
         self.processes, self.drain_seconds = 0, 0.0
         self.was_ready = False
-        self.host, self.ports = "", dict[str, int]()
+        self.addresses = ""
         self._states: dict[str, str] = {}
         self._unread = b""
 
@@ -62,10 +64,8 @@ class Server:
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
             word, _, value = line.decode("ascii").partition(" ")
-            if word == "host":
-                self.host = value
-            elif word in ("metrics", "health"):
-                self.ports[word] = int(value)
+            if word == "listens":
+                self.addresses = value
             elif word == "drain":
                 self.drain_seconds = float(value)
             elif word == "processes":
@@ -113,6 +113,7 @@ class Supervisor:
         for descriptor in (self._wakeup, self._waker):
             os.set_blocking(descriptor, False)
         self._ending = self._reloading = self._ports_are_open = False
+        self._addresses: str | None = None  # where the first server listens: later ones share it
         self._current: Server | None = None
         self._next: Server | None = None
         self._draining: list[Server] = []
@@ -125,7 +126,7 @@ class Supervisor:
             signal.signal(number, lambda *_: setattr(self, "_ending", True))
         signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_reloading", True))
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._current = self._start(is_first=True)
+        self._current = self._start()
         if self._current is None:
             return 1
         was_ready = False
@@ -161,20 +162,21 @@ class Supervisor:
         server = self._current
         if self._ports_are_open or server is None or not server.processes:
             return
-        self._ports_are_open = True
+        self._ports_are_open, self._addresses = True, server.addresses
         try:
             self._serve_pages(server)
         except OSError as error:
             sys.exit(f"METRICS_PORT or HEALTH_PORT: {error.strerror}")
 
     def _serve_pages(self, server: Server) -> None:
-        if server.ports.get("metrics"):
+        host, _, metrics, health = server.addresses.split()
+        if metrics != "-":
             from app.telemetry import exposition  # with a library that nothing else here needs
 
-            side_port.serve(server.host, server.ports["metrics"], {exposition.PATH: exposition.page()})
-        if server.ports.get("health"):
+            side_port.serve(host, int(metrics), {exposition.PATH: exposition.page()})
+        if health != "-":
             pages = {"/health/live": self._live, "/health/ready": self._is_ready}
-            side_port.serve(server.host, server.ports["health"], pages)
+            side_port.serve(host, int(health), pages)
 
     def _live(self) -> tuple[int, bytes, str]:
         return _page(200, "ok")
@@ -194,10 +196,10 @@ class Supervisor:
         self._start_at = time.monotonic() + self._back_off
         self._back_off = min(self._back_off * 2, LONGEST_BACK_OFF)
 
-    def _start(self, is_first: bool = False) -> Server | None:
+    def _start(self) -> Server | None:
         """Start a server; ``None`` when it cannot be: ``ENV_FILE`` cannot be read, or the system has no room for it."""
         try:
-            return Server(self._environment(), is_first)
+            return Server(self._environment(), self._addresses)
         except (OSError, ValueError) as error:
             log.error(Event("server_not_started", why=str(error)))
             return None

@@ -1,10 +1,11 @@
 """One server: a process that forks workers, and each worker's event loop around granian.
 
-``python -m zuplo_origin.server.workers DRAIN END REPORT FIRST`` is for the supervisor to run: the numbers are file
-descriptors of pipes, see ``Server`` there.
+``python -m zuplo_origin.server.workers DRAIN END REPORT [ADDRESSES]`` is for the supervisor to run: the numbers are
+file descriptors of pipes, ``ADDRESSES`` is where the server before this one listens; see ``Server`` there.
 """
 
 import asyncio
+import errno
 import gc
 import importlib
 import logging
@@ -77,10 +78,7 @@ class Workers:
     def run(self) -> int:
         """Keep all workers running until the supervisor says otherwise, and return the exit status."""
         settings = self._settings
-        _tell(self._report, "host", settings.host)
-        for name, port in (("metrics", settings.metrics_port), ("health", settings.health_port)):
-            if port is not None:
-                _tell(self._report, name, port)
+        _tell(self._report, "listens", _addresses(settings))
         _tell(self._report, "drain", settings.drain_seconds)
         _tell(self._report, "processes", settings.processes)
         while not _has_ended(self._drain):
@@ -279,16 +277,24 @@ def _connections(wanted: int) -> int:
     return wanted if soft == resource.RLIM_INFINITY else max(16, min(wanted, (soft - SPARE_FILES) // 2))
 
 
-def _is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there. granian would share the port (``SO_REUSEPORT``) with another server."""
+def _addresses(settings: Settings) -> str:
+    """Return where a server with these settings listens: its host, and its ports or ``-``."""
+    ports = (settings.port, settings.metrics_port, settings.health_port)
+    return " ".join([settings.host, *(str(port or "-") for port in ports)])
+
+
+def _why_not(name: str, host: str, port: int) -> str | None:
+    """Return why no server could listen there. granian would share a port (``SO_REUSEPORT``) with another server."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"{name} {port} is taken."
+            return f"HOST {host}, {name} {port}: {error.strerror}."
+        return None
 
 
 def _import_what_is_shared() -> None:
@@ -299,7 +305,7 @@ def _import_what_is_shared() -> None:
     gc.freeze()  # a collection in a worker would write to what it shares, and so copy it
 
 
-def main(drain: int, end: int, report: int, is_first: bool) -> int:
+def main(drain: int, end: int, report: int, addresses: str | None = None) -> int:
     """Check the settings, and serve until the supervisor says otherwise."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # for the supervisor alone; not SIG_IGN, which programs inherit
@@ -314,9 +320,13 @@ def main(drain: int, end: int, report: int, is_first: bool) -> int:
         print("METRICS_ENABLED: there is no temporary folder that this process can write to.", file=sys.stderr)
         return 1
     ports = {"PORT": settings.port, "METRICS_PORT": settings.metrics_port, "HEALTH_PORT": settings.health_port}
+    if addresses not in (None, _addresses(settings)):
+        print("HOST, PORT, METRICS_PORT and HEALTH_PORT are changed by a restart alone.", file=sys.stderr)
+        return 1
     for name, port in ports.items():
-        if is_first and port is not None and not _is_free(settings.host, port):
-            print(f"{name} {port} is taken.", file=sys.stderr)
+        why = _why_not(name, settings.host, port) if addresses is None and port is not None else None
+        if why is not None:
+            print(why, file=sys.stderr)
             return 1
     set_up(settings.environment, in_batches=True)
     # not written in any line, and looking them up takes as long as writing it (logging HOWTO, Optimization)
@@ -330,5 +340,5 @@ def main(drain: int, end: int, report: int, is_first: bool) -> int:
 
 
 if __name__ == "__main__":
-    drain, end, report, is_first = map(int, sys.argv[1:])
-    sys.exit(main(drain, end, report, bool(is_first)))
+    drain, end, report = map(int, sys.argv[1:4])
+    sys.exit(main(drain, end, report, *sys.argv[4:]))
