@@ -73,7 +73,7 @@ class Workers:
         self._back_off = [FIRST_BACK_OFF] * settings.processes
         self._starting: dict[int, Connection] = {}
         self._serving: set[int] = set()
-        self._has_served = False
+        self._has_started = False  # all workers have been ready at once
 
     def run(self) -> int:
         """Keep all workers running until the supervisor says otherwise, and return the exit status."""
@@ -95,7 +95,7 @@ class Workers:
             for index, worker in list(self._workers.items()):
                 if not worker.is_alive():
                     self._bury(index, worker)
-                    if not self._has_served:  # the application does not start
+                    if not self._has_started:  # the application does not start
                         self._kill()
                         return 1
         must_end = time.monotonic() + self._settings.drain_seconds + FINISHING_SECONDS + 1
@@ -124,7 +124,7 @@ class Workers:
         with starting, suppress(EOFError):
             starting.recv_bytes()
             self._serving.add(index)
-            self._has_served = True
+            self._has_started |= len(self._serving) == self._settings.processes
 
     def _bury(self, index: int, worker: BaseProcess) -> None:
         del self._workers[index]
