@@ -38,7 +38,7 @@ CONNECTIONS = "32"
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent, and whether it is let in.
+    """A request to be sent, and the status that it must get.
 
     ``tokens`` is a file of them, ``None`` for requests without one. With ``new_connections``, each request opens one.
     """

@@ -1,10 +1,11 @@
 """Requests that fail during reloads and stops: ``python -m benchmarks.reload [--reloads N] [--seconds N]``
 
-Starts a copy of this application on its production server, under two kinds of clients: some keep their connections, the
-others open one for each request. Each reload (HUP) is given new code, whose response shows that it is the new code that
-answers. Then there are two servers, and one of them is told to stop (TERM): as a balancer does, its clients go to the
-other one when a response says ``Connection: close``, or a connection is refused. Prints, for each kind of client, the
-requests and those that failed: connections that were reset or closed without a response, and statuses other than 200.
+Starts a copy of this application on its production server, under two kinds of clients: some keep their connections,
+the others open one for each request. Each reload (HUP) is given new code, whose response shows that it is the new
+code that answers. Then there are two servers, and one of them is told to stop (TERM). As behind a load balancer, its
+clients go to the other one when a response says ``Connection: close``, or a connection is refused. Prints, for each
+kind of client, the requests and those that failed: connections that were reset or closed without a response, and
+statuses other than 200.
 """
 
 import argparse

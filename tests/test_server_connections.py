@@ -82,13 +82,13 @@ def test_it_speaks_https_itself(issuer, authority, tmp_path, version):
 
 def test_only_clients_with_a_certificate_of_the_ca_are_accepted(issuer, authority, tmp_path):
     certificate, key = authority.issue("server-mtls")
-    stranger = Authority(tmp_path, "stranger")
+    other = Authority(tmp_path, "other")
     settings = {"JWT_ISSUER": issuer.name, "TLS_CERT": str(certificate), "TLS_KEY": str(key)}
     health_port = free_port()
     server = start(tmp_path / "log", settings | {"TLS_CLIENT_CA": str(authority.path)}, health_port)
     try:
         assert ask(server.port, context(authority, authority.issue("gateway"))) == (200, {"status": "ok"})
-        for client in (None, stranger.issue("client"), authority.issue("expired", days=-1)):
+        for client in (None, other.issue("client"), authority.issue("expired", days=-1)):
             with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
                 ask(server.port, context(authority, client))
         assert health(health_port, "/health/live") == (200, b'{"status": "ok"}')

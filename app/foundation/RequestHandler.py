@@ -85,8 +85,7 @@ class RequestHandler:
     def _stream(self, request: Request, chunks: Iterable[Any], status: int, began: float) -> Stream | None:
         """Return the stream of ``chunks``, its first one produced; ``None`` for HEAD.
 
-        Raises ``HttpException`` 503 when the server has as many streams open as it may. Observers are told of the
-        request when the stream ends.
+        Raises ``HttpException`` 503 when the limit of open streams is reached. Observers are called at the end.
         """
         slots = request.environ.get(STREAM_SLOTS)
         is_head = request.environ["REQUEST_METHOD"] == "HEAD"

@@ -1,4 +1,4 @@
-"""Where lines of the log are written by many threads at once."""
+"""A log handler whose lines are written by many threads at once."""
 
 import logging
 import os

@@ -138,10 +138,10 @@ class File:
         return self
 
     def __next__(self) -> bytes:
-        left = self._end - self._file.tell()
-        if left <= 0:
+        remaining = self._end - self._file.tell()
+        if remaining <= 0:
             raise StopIteration
-        chunk = self._file.read(min(CHUNK, left))
+        chunk = self._file.read(min(CHUNK, remaining))
         if not chunk:
             raise OSError("the file became shorter while it was sent")
         return chunk

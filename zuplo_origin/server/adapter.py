@@ -178,7 +178,7 @@ class Exchange:
 
 
 class Outbox:
-    """What a thread has produced and the event loop has not sent yet.
+    """The chunks that a thread has produced and the event loop has not sent yet.
 
     What is produced while something is being sent is sent next, in one piece: an event is sent at once, and a thousand
     short lines do not wake the loop a thousand times.

@@ -71,7 +71,7 @@ def _duplicate(descriptor: int) -> socket.socket:
 
 
 def _is_of(connection: socket.socket, port: int) -> bool:
-    """Whether it is a connection that was accepted on ``port``: those have a peer."""
+    """Return whether this socket is a connection that was accepted on ``port``: such a socket has a peer."""
     return (
         connection.family != socket.AF_UNIX and connection.getsockname()[1] == port and bool(connection.getpeername())
     )

@@ -27,7 +27,7 @@ STARTING_SECONDS = 30.0
 FINISHING_SECONDS = 10.0
 """Time that a server has to end, after it has drained."""
 STATES = ("ok", "degraded", "unavailable")
-"""What ``/health/ready`` says, the best first."""
+"""The states that ``/health/ready`` reports, best first."""
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
 """Seconds between the death of a server and the start of the next one: doubled with each."""
 
@@ -82,7 +82,7 @@ class Server:
 
     @property
     def state(self) -> str:
-        """What ``/health/ready`` says in the worker that is best off."""
+        """The best state that any worker's ``/health/ready`` reports."""
         return min(self._states.values(), key=STATES.index, default=STATES[-1])
 
     @property

@@ -238,12 +238,12 @@ def _tell(report: int, *words: Any) -> None:
 
 
 def _has_ended(pipe: int) -> bool:
-    """Whether the other end of ``pipe``, on which nothing is ever written, is closed."""
+    """Return whether the other end of ``pipe`` is closed. Nothing is ever written to it."""
     return bool(select.select([pipe], [], [], 0)[0])
 
 
 def _is_listening(port: int) -> bool:
-    """Whether this process has a socket that listens on ``port``. True where there is no ``/proc`` to look it up."""
+    """Return whether this process listens on ``port``; true if there is no ``/proc`` to look it up in."""
     if not os.path.isdir("/proc/self/fd"):
         return True
     for name in os.listdir("/proc/self/fd"):
@@ -257,7 +257,7 @@ def _is_listening(port: int) -> bool:
 
 
 def _has_core_for_each(processes: int) -> bool:
-    """Whether there are just as many cores as processes. Then each gets one of its own.
+    """Return whether there are exactly as many cores as processes. Each process is then pinned to one.
 
     The threads of a process compute one at a time (the GIL): spread over several cores they only wait for each other.
     """
