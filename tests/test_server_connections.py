@@ -266,3 +266,25 @@ def test_a_request_under_way_is_no_idle_connection(issuer, tmp_path):
         assert server.get("/health/live")[0] == 200
         working.sendall(b"12345")
         assert working.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_connected_before_the_server_stops_accepting_is_served(issuer, tmp_path):
+    server = start(tmp_path / "log", {"JWT_ISSUER": issuer.name, "SHUTDOWN_DRAIN": "0"}, free_port())
+    with server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        server.process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + 10
+        while is_accepting(server.port):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert server.process.wait(10) == 0
+
+
+def is_accepting(port):
+    try:
+        with closing(socket.create_connection(("127.0.0.1", port), timeout=10)):
+            return True
+    except ConnectionRefusedError:
+        return False

@@ -14,8 +14,12 @@ CLOSE_FROM, CLOSE_TO = 0.9, 0.8
 """Shares of the connections that a worker holds: at the first, idle ones are closed until the second is reached."""
 
 _DESCRIPTORS = "/proc/self/fd"
-_LAST_DATA_SENT, _LAST_DATA_RECEIVED = 44, 52
-"""Offsets of two milliseconds in ``struct tcp_info`` (linux/tcp.h), whose layout is part of Linux' interface."""
+_UNACKED, _LAST_DATA_SENT, _LAST_DATA_RECEIVED = 24, 44, 52
+"""Offsets of a number and of two times in milliseconds in ``struct tcp_info`` (linux/tcp.h), whose layout is part of
+Linux' interface. For a socket that listens, ``tcpi_unacked`` is the length of its accept backlog.
+"""
+BACKLOG_SECONDS = 1.0
+"""Time for the accept backlog to become empty."""
 
 Address = tuple[str, str]
 """The address and the port of a client, as granian spells them in an ASGI scope."""
@@ -49,6 +53,33 @@ def close_idle(port: int, limit: int, busy: Container[Address]) -> None:
                     connection.shutdown(socket.SHUT_RDWR)
 
 
+def stop_listening(port: int) -> None:
+    """Stop listening on ``port`` at a moment when the accept backlog is empty: on Linux, and otherwise not at all.
+
+    granian closes its listening socket and the connections that have not sent a request yet in one step: a client that
+    has just connected would be reset. So each file descriptor of that socket becomes one of a socket that nobody can
+    connect to, and what has been accepted has time to send its request before granian stops.
+    """
+    if not os.path.isdir(_DESCRIPTORS):
+        return
+    with socket.socket(socket.AF_UNIX) as unreachable:
+        unreachable.bind("")  # a name of the kernel's choice, in no file system
+        unreachable.listen(1)
+        unreachable.setblocking(False)
+        for descriptor in map(int, os.listdir(_DESCRIPTORS)):
+            with suppress(OSError), _duplicate(descriptor) as listening:
+                if listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and listening.getsockname()[1] == port:
+                    end = time.monotonic() + BACKLOG_SECONDS
+                    while _info(listening, _UNACKED) and time.monotonic() < end:
+                        time.sleep(0)
+                    os.dup2(unreachable.fileno(), descriptor)
+
+
+def _info(connection: socket.socket, offset: int) -> int:
+    (value,) = struct.unpack_from("I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), offset)
+    return int(value)
+
+
 def _connections(port: int) -> Iterator[tuple[int, Address, int]]:
     """Yield the milliseconds that each connection to ``port`` has been idle, its client, and its file descriptor."""
     for name in os.listdir(_DESCRIPTORS):
@@ -58,12 +89,9 @@ def _connections(port: int) -> Iterator[tuple[int, Address, int]]:
                 continue
             with _duplicate(descriptor) as connection:
                 if _is_of(connection, port):
-                    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-                    (sent,), (received,) = (
-                        struct.unpack_from("I", info, at) for at in (_LAST_DATA_SENT, _LAST_DATA_RECEIVED)
-                    )
+                    idle = min(_info(connection, _LAST_DATA_SENT), _info(connection, _LAST_DATA_RECEIVED))
                     host, client_port, *_ = connection.getpeername()
-                    yield min(sent, received), (host, str(client_port)), descriptor
+                    yield idle, (host, str(client_port)), descriptor
 
 
 def _duplicate(descriptor: int) -> socket.socket:

@@ -49,6 +49,9 @@ SPARE_FILES = 256
 """File descriptors that are left to everything else."""
 FINISHING_SECONDS = 8.0
 """Time that a worker has for the requests under way, after it has stopped accepting."""
+FIRST_REQUEST_SECONDS = 0.5
+"""Time that a connection which has just been accepted has to send its request, after the worker has stopped accepting.
+"""
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.25, 30.0
 """Seconds between the death of a worker and the start of the next one: doubled with each, until one has been ready."""
 
@@ -207,8 +210,10 @@ class Worker:
         if _has_ended(self._end):
             self._application.bind("draining", True)
         await asyncio.sleep(settings.drain_seconds)
+        await asyncio.to_thread(connections.stop_listening, settings.port)
+        await asyncio.sleep(FIRST_REQUEST_SECONDS)
         granian.stop()
-        await asyncio.wait([serving], timeout=FINISHING_SECONDS - 1)
+        await asyncio.wait([serving], timeout=FINISHING_SECONDS - 2 - FIRST_REQUEST_SECONDS)
         adapter.is_ending = True
         await asyncio.wait([serving], timeout=1)
         if not serving.done():
