@@ -9,21 +9,17 @@ COPY requirements.txt /
 RUN pip --python /venv/bin/python install --no-cache-dir --no-compile --only-binary :all: --require-hashes -r /requirements.txt \
     && find /venv -name "*.so*" -type f -exec strip --strip-unneeded {} +
 WORKDIR /origin
-COPY craft wsgi.py Kernel.py ./
-COPY app app
-COPY config config
-COPY routes routes
-COPY templates templates
-COPY zuplo_origin zuplo_origin
-# loads all that a server loads: a broken image fails here, and what is compiled now need not be at every start
-RUN /venv/bin/python craft openapi:write - > /dev/null && /venv/bin/python -c "import zuplo_origin.server.workers, app.telemetry.Metrics, app.jwks.RedisStore"
+COPY . .
+# load all that a server loads: a broken image fails here, and the compiled files make each start faster
+RUN /venv/bin/python craft openapi:write - > /dev/null \
+    && /venv/bin/python -c "import zuplo_origin.server.workers, zuplo_origin.observability.metrics, zuplo_origin.jwks.redis_store"
 
 FROM python:3.13-slim
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 COPY --from=build /venv /venv
 COPY --from=build /origin /origin
 WORKDIR /origin
-# nobody's in particular: it owns no file of the image, and writes to none
+# a non-root user that owns no file of the image, and writes to none
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

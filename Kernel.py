@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from masonite.routes import Route
 
-from app.foundation.Configuration import Configuration
-from app.log.set_up import set_up
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
+from zuplo_origin.http.handler import Configuration
+from zuplo_origin.observability.logs import set_up
 
 
 class Kernel:
@@ -52,6 +52,6 @@ class Kernel:
 
     def register_commands(self):
         if self.application.has("commands"):  # in craft and in tests: a server has none
-            from app.commands import COMMANDS
+            from zuplo_origin.commands import register_commands
 
-            self.application.make("commands").add(*(command(self.application) for command in COMMANDS))
+            register_commands(self.application)

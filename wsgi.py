@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from app.foundation.Application import Application
-from app.foundation.FrameworkKernel import FrameworkKernel
 from config.providers import PROVIDERS
 from Kernel import Kernel
+from zuplo_origin.http.container import Application
+from zuplo_origin.http.handler import FrameworkKernel
 
 application = Application(str(Path(__file__).resolve().parent))
 

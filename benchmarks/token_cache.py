@@ -10,12 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app.jwks.algorithms import ALGORITHMS
-from app.jwks.KeySet import KeySet, parse_key_set
-from app.jwt.audience import Audiences
-from app.jwt.rules import Issuer
-from app.jwt.TokenVerifier import TokenVerifier
 from tests.support.signing import Key
+from zuplo_origin.jwks.keys import ALGORITHMS, KeySet, parse_key_set
+from zuplo_origin.jwt.claims import Audiences
+from zuplo_origin.jwt.verifier import Issuer, TokenVerifier
 
 ISSUER, ROUNDS, TOKENS = "https://gw.example/__zuplo/issuer", 15, 1500
 

@@ -1,70 +1,58 @@
-"""Which tokens are let in, and where the keys come from that sign them.
-
-The usual case, one issuer, is told through the environment. For issuers that differ in more than their name, write the
-entries of ISSUERS by hand: every value may be a text as in the environment, or a list, or a mapping.
-"""
-
-from itertools import zip_longest
+"""Which tokens are accepted, and where the keys of their issuers are."""
 
 from masonite.environment import env
 
+# The exact `iss` of the tokens; several issuers are separated by commas. A Zuplo gateway's issuer is
+# https://<host>/__zuplo/issuer.
+ISSUER = env("JWT_ISSUER", None, cast=False)
 
-def _listed(name):
-    return [value.strip() for value in env(name, "", cast=False).split(",") if value.strip()]
+# Where the keys are, one URL for each issuer. `discovery` reads it from <issuer>/.well-known/openid-configuration.
+# The default is <issuer>/.well-known/jwks.json.
+JWKS_URL = env("JWKS_URL", None, cast=False)
 
+# The accepted `aud` values, separated by commas. A value that ends in /* is a prefix: by default, the gateway's policy
+# writes the URL of the request. `*` alone means that the audience is not checked.
+AUDIENCE = env("JWT_AUDIENCE", None, cast=False)
 
-# What tokens may be signed with: out of EdDSA, and RS, PS and ES 256, 384 and 512. Zuplo signs EdDSA unless told
-# otherwise.
-ALGORITHMS = env("JWT_ALGORITHMS", "", cast=False) or "EdDSA,RS256,ES256,PS256"
+# Claims that must have exactly these values, as in account=acme,project=orders.
+REQUIRED_CLAIMS = env("JWT_REQUIRED_CLAIMS", None, cast=False)
 
-# Who may sign: the exact `iss` of their tokens, several separated by commas. A Zuplo gateway's is
-# https://<host>/__zuplo/issuer. In JWKS_URL, one for each, stands where its keys are: a URL, or `discovery`, which asks
-# <issuer>/.well-known/openid-configuration. Where it is not set: <issuer>/.well-known/jwks.json.
-#
-# JWT_AUDIENCE: the accepted `aud` values. One that ends in /* is a prefix, for the gateway's policy writes the URL of
-# the request by default. `*` alone says that the audience is not checked.
-#
-# JWT_REQUIRED_CLAIMS: claims that must hold exactly these values, as in account=acme,project=orders.
-ISSUERS = [
-    {
-        "issuer": issuer,
-        "jwks_url": url,
-        "audience": env("JWT_AUDIENCE", "", cast=False),
-        "algorithms": ALGORITHMS,
-        "required_claims": env("JWT_REQUIRED_CLAIMS", "", cast=False),
-    }
-    for issuer, url in zip_longest(_listed("JWT_ISSUER") or [""], _listed("JWKS_URL"))
-]
+# The accepted signature algorithms: EdDSA, and RS, PS and ES 256, 384 and 512. Zuplo signs with EdDSA by default.
+ALGORITHMS = env("JWT_ALGORITHMS", None, cast=False)
 
-# Seconds of clock skew, for exp, nbf and iat alike: 0 to 300.
-LEEWAY = env("JWT_LEEWAY", "", cast=False) or "30"
+# Issuers that differ in more than their names and URLs: a dict for each, with `issuer` and, as needed, `jwks_url`,
+# `audience`, `algorithms` and `required_claims`. They replace JWT_ISSUER and JWKS_URL; what a dict leaves out is taken
+# from the settings above.
+ISSUERS = []
 
-# Where the gateway puts the token. An empty scheme means a bare token; its case does not matter.
-HEADER = env("JWT_HEADER", "", cast=False) or "Authorization"
-SCHEME = env("JWT_SCHEME", "Bearer", cast=False)
+# Seconds of clock skew for `exp`, `nbf` and `iat`, 0 to 300.
+LEEWAY = env("JWT_LEEWAY", None, cast=False)
 
-# The realm in challenges: APP_NAME where it is not set.
-REALM = env("JWT_REALM", "", cast=False)
+# Where the gateway puts the token. An empty scheme means a bare token; upper and lower case are equal.
+HEADER = env("JWT_HEADER", None, cast=False)
+SCHEME = env("JWT_SCHEME", None, cast=False)
 
-# Verified tokens that each process remembers, 0 to 16384. A gateway that mints a token for each request has no use for
-# it; one that sends a token again does.
-CACHE_SIZE = env("JWT_CACHE_SIZE", "", cast=False) or "1024"
+# The realm in challenges. The default is APP_NAME.
+REALM = env("JWT_REALM", None, cast=False)
 
-# Seconds that a fetched key set is fresh, 1 to 86400. It is renewed in the background before they are over.
-JWKS_TTL = env("JWKS_TTL", "", cast=False) or "600"
+# Verified tokens that each process keeps, 0 to 16384. They help if the gateway sends a token more than once.
+CACHE_SIZE = env("JWT_CACHE_SIZE", None, cast=False)
 
-# Seconds past that in which held keys go on serving while the issuer cannot be reached, 0 to 604800.
-JWKS_MAX_STALE = env("JWKS_MAX_STALE", "", cast=False) or "3600"
+# Seconds that a fetched key set is fresh, 1 to 86400. It is refreshed in the background before that.
+JWKS_TTL = env("JWKS_TTL", None, cast=False)
 
-# Seconds for one whole fetch, by the clock on the wall: connecting, every byte, and the one retry; 0.1 to 30.
-JWKS_TIMEOUT = env("JWKS_TIMEOUT", "", cast=False) or "5"
+# Seconds beyond that in which cached keys still serve while refreshing fails, 0 to 604800.
+JWKS_MAX_STALE = env("JWKS_MAX_STALE", None, cast=False)
 
-# Seconds in which tokens with an unknown key id cause two fetches at the most, 1 to 3600.
-JWKS_COOLDOWN = env("JWKS_COOLDOWN", "", cast=False) or "30"
+# Seconds for one whole fetch, its retry included, 0.1 to 30.
+JWKS_TIMEOUT = env("JWKS_TIMEOUT", None, cast=False)
 
-# Bytes of a key set, after which it is refused, 1024 to 1048576.
-JWKS_MAX_BYTES = env("JWKS_MAX_BYTES", "", cast=False) or "65536"
+# Seconds in which tokens with an unknown key id cause two fetches at most, 1 to 3600.
+JWKS_COOLDOWN = env("JWKS_COOLDOWN", None, cast=False)
 
-# Where processes share key sets: `memory`, nowhere; `file`, those of one machine, in storage/; or the URL of a Redis
-# server, redis://… or rediss://…, those of a fleet. APP_KEY tells what lies there from what anybody else put there.
-JWKS_STORE = env("JWKS_STORE", "", cast=False) or "memory"
+# The largest key set that is accepted, in bytes, 1024 to 1048576.
+JWKS_MAX_BYTES = env("JWKS_MAX_BYTES", None, cast=False)
+
+# Where processes share key sets: `memory` (nowhere), `file` (the processes of one machine, in storage/), or the URL of
+# a Redis server, redis://… or rediss://…. With APP_KEY, entries that others wrote are recognised and rejected.
+JWKS_STORE = env("JWKS_STORE", None, cast=False)

@@ -1,9 +1,9 @@
-"""What Prometheus reads."""
+"""Metrics for Prometheus."""
 
 from masonite.environment import env
 
-# Whether anything is counted. It is told at /metrics, to whoever can reach it.
-ENABLED = env("METRICS_ENABLED", "", cast=False) or "False"
+# Count requests, tokens and fetches, and publish them at /metrics.
+ENABLED = env("METRICS_ENABLED", None, cast=False)
 
-# A port for /metrics alone, on all interfaces: then it is not among the routes that the gateway reaches.
-PORT = env("METRICS_PORT", "", cast=False)
+# A port of its own for /metrics, on HOST: then it is not among the routes that the gateway reaches.
+PORT = env("METRICS_PORT", None, cast=False)

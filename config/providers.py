@@ -3,17 +3,17 @@
 from app.providers.ExceptionProvider import ExceptionProvider
 from app.providers.JWKSProvider import JWKSProvider
 from app.providers.JWTProvider import JWTProvider
+from app.providers.ObservabilityProvider import ObservabilityProvider
 from app.providers.OpenApiProvider import OpenApiProvider
-from app.providers.ResourceMetadataProvider import ResourceMetadataProvider
+from app.providers.RouteProvider import RouteProvider
 from app.providers.SettingsProvider import SettingsProvider
-from app.providers.TelemetryProvider import TelemetryProvider
 
 PROVIDERS = [
     ExceptionProvider,
     SettingsProvider,
-    TelemetryProvider,
+    ObservabilityProvider,
     JWKSProvider,
     JWTProvider,
     OpenApiProvider,
-    ResourceMetadataProvider,
+    RouteProvider,
 ]

@@ -4,18 +4,21 @@ import os
 
 import pytest
 
-import app.foundation  # noqa: F401  # before any module of a test: it imports Masonite in the order that works
+import zuplo_origin.http  # noqa: F401  # before any module of a test: it imports Masonite in the order that works
 from tests.support.gateway import GATEWAY
 from tests.support.issuer import Issuer
 from tests.support.servers import clean_environment
+from zuplo_origin.testing import issuer as testing_issuer
+from zuplo_origin.testing import prepare_environment
 
 _issuer = GATEWAY
 
 for _name in set(os.environ) - set(clean_environment()):
     del os.environ[_name]
+prepare_environment()
 os.environ.update(
     APP_ENV="testing",
-    JWT_ISSUER=_issuer.name,
+    JWT_ISSUER=f"{_issuer.name},{testing_issuer().name}",
     JWT_AUDIENCE="https://api.test/*,orders-api",
     JWT_ALGORITHMS="EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512",
 )

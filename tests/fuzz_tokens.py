@@ -14,15 +14,15 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["app.encoding", "app.jwt", "app.jwks", "app.middlewares.bearer"]):
-    from app.encoding import strict_json
-    from app.jwks.algorithms import ALGORITHMS
-    from app.jwks.KeySet import BadKeySet, parse_key_set
-    from app.jwt.audience import Audiences
-    from app.jwt.reasons import Refused
-    from app.jwt.rules import Issuer
-    from app.jwt.TokenVerifier import TokenVerifier
-    from app.middlewares.bearer import token_from
+with atheris.instrument_imports(
+    include=["zuplo_origin.encoding", "zuplo_origin.jwt", "zuplo_origin.jwks", "zuplo_origin.guard"]
+):
+    from zuplo_origin.encoding import has_nonfinite
+    from zuplo_origin.guard import token_from
+    from zuplo_origin.jwks.keys import ALGORITHMS, BadKeySet, parse_key_set
+    from zuplo_origin.jwt.claims import Audiences
+    from zuplo_origin.jwt.reasons import Rejected
+    from zuplo_origin.jwt.verifier import Issuer, TokenVerifier
 
 from tests.support.corpus import cases
 from tests.support.issuer import Issuer as Gateway
@@ -73,11 +73,11 @@ def check_token(text: str) -> None:
     for _ in range(3):  # the third time, perhaps, it is remembered
         try:
             claims = VERIFIER.verify(text)
-        except Refused:
+        except Rejected:
             return
         assert claims["iss"] == ISSUER and claims["plan"] == "gold"
         assert abs(claims["exp"]) < 2**53 and claims["exp"] > time.time() - 31
-        assert not strict_json.has_nonfinite(claims)
+        assert not has_nonfinite(claims)
         json.dumps(claims, ensure_ascii=False, allow_nan=False).encode()
         head, body, signature = text.split(".")
         assert all(b64(unb64(part)) == part for part in (head, body, signature))
@@ -87,7 +87,7 @@ def check_header(value: str) -> None:
     for scheme in ("Bearer", ""):
         try:
             token = token_from(value, scheme)
-        except Refused:
+        except Rejected:
             continue
         assert token and not set(token) & set(" \t,")
         check_token(token)

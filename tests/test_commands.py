@@ -14,13 +14,12 @@ from dataclasses import asdict
 
 import pytest
 
-from app.commands.JwtTokenCommand import _json_or_text
-from app.foundation.console import join_negative_numbers
-from app.issuer.Development import Development, NotRunning
-from app.issuer.IssuerKeys import BadKeyFile, IssuerKeys
 from tests.support.project import copy_of_the_project, craft, serve
 from tests.support.servers import Server, clean_environment, free_port
 from tests.support.signing import ALGORITHMS, unb64
+from zuplo_origin.craft import join_negative_numbers
+from zuplo_origin.dev.commands.jwt_token import _json_or_text
+from zuplo_origin.dev.issuer import BadKeyFile, Development, IssuerKeys, NotRunning
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +249,7 @@ def test_where_it_cannot_serve_is_told(project, arguments):
 def test_elsewhere_there_is_no_development_issuer(project, environment):
     ended = craft(project, "serve", "--port", str(free_port()), APP_ENV=environment)
 
-    assert ended.returncode == 1 and "JWT_ISSUER is not set" in ended.stderr
+    assert ended.returncode == 1 and "JWT_ISSUER: not set" in ended.stderr
 
 
 def test_in_production_no_token_is_minted(project, development):
@@ -269,7 +268,7 @@ def test_another_server_does_not_start_without_an_issuer(project, development, e
         timeout=60,
     )
 
-    assert ended.returncode != 0 and "JWT_ISSUER is not set" in ended.stderr
+    assert ended.returncode != 0 and "JWT_ISSUER: not set" in ended.stderr
 
 
 def test_with_an_issuer_of_ones_own_nothing_of_development_is_there(project, tmp_path, issuer):
@@ -299,8 +298,8 @@ def test_the_file_of_settings_is_read_by_craft_alone_and_overrides_nothing(proje
         os.remove(project / ".env")
 
     assert "'https://*'" in seen.stderr and "'998'" in seen.stderr
-    assert "JWT_ISSUER is not set" in ignored.stderr
-    assert "JWT_ISSUER is not set" in server.stderr
+    assert "JWT_ISSUER: not set" in ignored.stderr
+    assert "JWT_ISSUER: not set" in server.stderr
 
 
 def test_commands_that_need_no_settings_need_none(project):

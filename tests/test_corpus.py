@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from app.exceptions.answers import REFUSALS
-from app.jwt.reasons import Reason
 from tests.conftest import _issuer
 from tests.support.corpus import Case, cases
 from tests.support.wsgi_client import call, environ
+from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.jwt.reasons import Reason
 
 CASES = list(cases(_issuer))
 _fresh = {"cases": CASES, "since": time.monotonic()}
@@ -26,18 +26,18 @@ def fresh(index: int) -> Case:
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[case.name for case in CASES])
 def test_the_corpus(application, issuer, caplog, index):
     case = fresh(index)
-    caplog.set_level(logging.INFO, "app.access")
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
     made = environ("GET", "/protected")
     if case.header is not None:
         made["HTTP_AUTHORIZATION"] = case.header
 
     answer = call(application, made)
 
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.access"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "zuplo_origin.access"]
     if case.reason is None:
         assert answer.status == 200 and "reason=" not in lines[0], answer.body
         return
-    expected = REFUSALS[Reason(case.reason)]
+    expected = ERROR_RESPONSES[Reason(case.reason)]
     assert [line.split()[5] for line in lines] == [f"reason={case.reason}"], answer.body
     assert (answer.status, answer.json["error"]) == (expected.status, expected.error)
     challenge = answer.headers["www-authenticate"]

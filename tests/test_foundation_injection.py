@@ -5,10 +5,10 @@ from masonite.foundation.Application import Application as MasoniteApplication
 from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
 
-from app.foundation.Application import Application
-from app.foundation.Request import Request
-from app.foundation.Response import Response
 from tests.support.wsgi_client import environ
+from zuplo_origin.http.container import Application
+from zuplo_origin.http.requests import Request
+from zuplo_origin.http.responses import Response
 
 
 class Service:

@@ -15,11 +15,11 @@ from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
 from masonite.routes import Route
 
-from app.foundation.Application import Application
-from app.foundation.Provider import Provider
-from app.foundation.Response import Response
 from tests.support.applications import EchoController, Probe, Silent, application
 from tests.support.wsgi_client import call, environ, request
+from zuplo_origin.http.container import Application
+from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.responses import Response
 
 JSON = {"Content-Type": "application/json"}
 
@@ -192,7 +192,7 @@ def test_header_names_are_not_folded_into_others():
 
 
 def test_the_bag_of_headers_tells_the_same():
-    from app.foundation.Request import Request
+    from zuplo_origin.http.requests import Request
 
     made = Request(environ("GET", "/", {"X-Request-Id": "c", "HTTP-Authorization": "b"}))
 

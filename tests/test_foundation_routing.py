@@ -6,10 +6,10 @@ import pytest
 from masonite.exceptions import InvalidRouteCompileException, RouteMiddlewareNotFound
 from masonite.routes import Route
 
-from app.exceptions.HttpException import HttpException
-from app.foundation.RoutePattern import RouteError
 from tests.support.applications import EchoController, application
 from tests.support.wsgi_client import request
+from zuplo_origin.http.errors import HttpException
+from zuplo_origin.http.routing import RouteError
 
 
 def routed(path, *routes, method="GET"):

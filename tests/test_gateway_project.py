@@ -6,9 +6,9 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from app.gateway.ZuploProject import ZuploProject
-from app.openapi.operations import Operation
 from tests.support.project import copy_of_the_project, craft
+from zuplo_origin.dev.zuplo import ZuploProject
+from zuplo_origin.openapi.description import Operation
 
 POLICIES = {
     "type": "object",

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from app.jwks.KeysUnavailable import KeysUnavailable
-from app.jwt.inspection import DESCRIPTIONS, inspect
-from app.jwt.rules import RULES
 from tests.support.signing import Key
 from tests.test_commands import craft, project, serve, token  # noqa: F401  # the fixture
 from tests.test_verifier import A, World
+from zuplo_origin.jwks.client import KeysUnavailable
+from zuplo_origin.jwt.inspection import DESCRIPTIONS, inspect
+from zuplo_origin.jwt.verifier import RULES
 
 
 def findings(w, token):
@@ -143,7 +143,7 @@ def test_the_command(project, tmp_path):  # noqa: F811
     assert (let_in.returncode, let_in.stdout.count("✓"), let_in.stdout.count("✗")) == (0, 12, 0), let_in.stderr
     assert refused.returncode == 1 and "✗ dates" in refused.stdout and "expired" in refused.stdout
     assert piped.returncode == 0
-    assert nobody.returncode == 1 and "JWT_ISSUER is not set" in nobody.stderr
+    assert nobody.returncode == 1 and "JWT_ISSUER: not set" in nobody.stderr
     for ended in (let_in, refused, piped):
         assert good.split(".")[2] not in ended.stdout and expired.split(".")[2] not in ended.stdout
 

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from app.jwks.KeysUnavailable import KeysUnavailable
-from app.jwks.Source import Source
 from tests.support.issuer import send
 from tests.support.servers import free_port
 from tests.support.signing import Key
 from tests.test_jwks_remote import ES256, World
+from zuplo_origin.jwks.client import KeysUnavailable
+from zuplo_origin.jwks.fetch import Source
 
 TIMEOUT = 0.6
 BOMB = gzip.compress(b"\0" * 100_000_000)

@@ -15,10 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from app.jwks.fetch import FetchFailed
-from app.jwks.Source import DISCOVERY, Source, is_acceptable_url
 from tests.support.issuer import Issuer, send
 from tests.support.servers import free_port
+from zuplo_origin.jwks.fetch import DISCOVERY, FetchFailed, Source, is_acceptable_url
 
 
 def source(issuer, url=None, timeout=5.0, max_bytes=65536):

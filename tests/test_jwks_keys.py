@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from app.jwks.algorithms import ALGORITHMS
-from app.jwks.KeySet import BadKeySet, parse_key_set
 from tests.support.signing import ALGORITHMS as ALL
 from tests.support.signing import Key, b64, unb64
+from zuplo_origin.jwks.keys import ALGORITHMS, BadKeySet, parse_key_set
 
 EVERY = frozenset(ALGORITHMS)
 GOOD = Key("ES256", "good")

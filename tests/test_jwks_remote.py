@@ -12,17 +12,13 @@ from itertools import pairwise
 
 import pytest
 
-from app.jwks.algorithms import ALGORITHMS
-from app.jwks.KeySets import KeySets
-from app.jwks.KeysUnavailable import KeysUnavailable
-from app.jwks.RemoteKeySet import RemoteKeySet
-from app.jwks.Schedule import Policy
-from app.jwks.Source import Source
-from app.jwks.WaitingRoom import WaitingRoom
 from tests.support.clock import Clock
 from tests.support.issuer import Issuer, send
 from tests.support.servers import ROOT
 from tests.support.signing import Key
+from zuplo_origin.jwks.client import KeySets, KeysUnavailable, Policy, RemoteKeySet, WaitingRoom
+from zuplo_origin.jwks.fetch import Source
+from zuplo_origin.jwks.keys import ALGORITHMS
 
 ES256 = "ES256"
 
@@ -467,7 +463,7 @@ def test_a_known_key_is_found_while_a_fetch_hangs(world):
 
 
 def test_every_transition_is_told_once(world, caplog):
-    caplog.set_level(logging.INFO, "app.jwks")
+    caplog.set_level(logging.INFO, "zuplo_origin.jwks")
     w = world(ttl=600, max_stale=600, cooldown=30)
     w.issuer.keys.append(Key("RS256", "weak\n\x1b[31m", bits=1024))
     w.tick()
@@ -523,11 +519,8 @@ def test_readiness(world):
 FORK = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from app.jwks.fetch import Document
-from app.jwks.KeySets import KeySets
-from app.jwks.RemoteKeySet import RemoteKeySet
-from app.jwks.Schedule import Policy
-from app.jwks.WaitingRoom import WaitingRoom
+from zuplo_origin.jwks.fetch import Document
+from zuplo_origin.jwks.client import KeySets, Policy, RemoteKeySet, WaitingRoom
 
 def fetch(etag, answers):
     import imported_late

@@ -11,23 +11,16 @@ import time
 
 import pytest
 
-from app.jwks.algorithms import ALGORITHMS
-from app.jwks.fetch import Deferred, FetchFailed
-from app.jwks.FileStore import FileStore
-from app.jwks.KeySet import parse_key_set
-from app.jwks.RedisStore import RedisStore
-from app.jwks.RemoteKeySet import RemoteKeySet
-from app.jwks.Schedule import Policy
-from app.jwks.Seal import Seal
-from app.jwks.SharedKeys import FAILURE, SharedKeys
-from app.jwks.Source import Source
-from app.jwks.Store import PAUSE, BoundedStore, StoreDown
-from app.jwks.WaitingRoom import WaitingRoom
 from tests.support.clock import Clock
 from tests.support.issuer import Issuer, send
 from tests.support.redis import RedisServer
 from tests.support.servers import free_port, production
 from tests.support.signing import Key
+from zuplo_origin.jwks.client import Policy, RemoteKeySet, WaitingRoom
+from zuplo_origin.jwks.fetch import Deferred, FetchFailed, Source
+from zuplo_origin.jwks.keys import ALGORITHMS, parse_key_set
+from zuplo_origin.jwks.redis_store import RedisStore
+from zuplo_origin.jwks.shared import FAILURE, PAUSE, BoundedStore, FileStore, Seal, SharedKeys, StoreDown
 
 KEY = b"k" * 32
 ALLOWED = frozenset(ALGORITHMS)
@@ -419,14 +412,14 @@ def test_where_the_store_is_down_the_issuer_is_asked(gateway, tmp_path, caplog):
         redis.stop()
         for _ in range(3):
             assert kids(fetch(process)) == ["one"]
-        told = [str(one.msg) for one in caplog.records if one.name == "app.jwks"]
+        told = [str(one.msg) for one in caplog.records if one.name == "zuplo_origin.jwks"]
         assert fleet.fetches == 3 and told == ["jwks_store_down why=ConnectionError"]
 
         redis.start()
         clock.pass_(PAUSE + 1)
         fleet.wall.pass_(1)
         fetch(process)
-        assert [str(one.msg) for one in caplog.records if one.name == "app.jwks"][1:] == ["jwks_store_back"]
+        assert [str(one.msg) for one in caplog.records if one.name == "zuplo_origin.jwks"][1:] == ["jwks_store_back"]
         assert kids(fetch(fleet.process())) == ["one"] and fleet.fetches == 4
 
 

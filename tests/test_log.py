@@ -10,19 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.log.Event import Event
-from app.log.JsonFormatter import JsonFormatter
-from app.log.LineFormatter import LineFormatter
-from app.log.request_context import REQUEST_ID
 from tests.support.applications import EchoController, Route
 from tests.support.applications import application as made_of
 from tests.support.servers import ROOT
 from tests.support.wsgi_client import request
+from zuplo_origin.http.context import REQUEST_ID
+from zuplo_origin.observability.events import Event
+from zuplo_origin.observability.logs import JsonFormatter, LineFormatter
 
 
 def record(message, *arguments, error=None, level=logging.INFO):
     told = (type(error), error, error.__traceback__) if error else None
-    return logging.LogRecord("app.access", level, "", 0, message, arguments, told)
+    return logging.LogRecord("zuplo_origin.access", level, "", 0, message, arguments, told)
 
 
 @pytest.fixture
@@ -53,12 +52,12 @@ def test_an_event_is_members_in_json():
     assert json.loads(JsonFormatter().format(one)) == {
         "time": "2023-11-14T22:13:20.250Z",
         "level": "warning",
-        "logger": "app.access",
+        "logger": "zuplo_origin.access",
         "event": "jwks_rotated",
         "issuer": "https://x",
         "keys": 2,
     }
-    assert LineFormatter().format(one).endswith(" WARNING app.access jwks_rotated issuer=https://x keys=2")
+    assert LineFormatter().format(one).endswith(" WARNING zuplo_origin.access jwks_rotated issuer=https://x keys=2")
 
 
 def test_a_text_with_arguments_is_a_message():
@@ -110,11 +109,11 @@ def test_a_traceback_is_a_member_in_json():
 
 
 def access_lines(caplog):
-    return [one.getMessage() for one in caplog.records if one.name == "app.access"]
+    return [one.getMessage() for one in caplog.records if one.name == "zuplo_origin.access"]
 
 
 def test_each_request_is_one_line_with_its_route_and_never_its_path(application, caplog):
-    caplog.set_level(logging.INFO, "app.access")
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
     request(application, "GET", "/health/live?token=secret-1")
     request(application, "GET", "/secret-2/%0a")
     request(application, "SECRET-3", "/protected")
@@ -130,11 +129,11 @@ def test_each_request_is_one_line_with_its_route_and_never_its_path(application,
 
 
 def test_a_mistake_of_the_application_is_an_access_line_too(caplog):
-    from app.telemetry.AccessLog import AccessLog
+    from zuplo_origin.observability.logs import AccessLog
 
     made = made_of(Route.get("/breaks/@id", EchoController.breaks))
     made.make("observers").append(AccessLog())
-    caplog.set_level(logging.INFO, "app.access")
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
     request(made, "GET", "/breaks/7")
 
     assert access_lines(caplog)[0].startswith("request method=GET route=/breaks/@id status=500 ms=")
@@ -152,9 +151,9 @@ def test_an_id_is_made_where_there_is_none_and_returned(application, caplog, sen
     formatted = []
     handler = logging.Handler()
     handler.emit = lambda one: formatted.append(LineFormatter().format(one))
-    logging.getLogger("app.access").addHandler(handler)
+    logging.getLogger("zuplo_origin.access").addHandler(handler)
     answer = request(application, "GET", "/health/live", {} if sent is None else {"zp-rid": sent})
-    logging.getLogger("app.access").removeHandler(handler)
+    logging.getLogger("zuplo_origin.access").removeHandler(handler)
 
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["zp-rid"])
     assert formatted[0].endswith(f" rid={answer.headers['zp-rid']}")
@@ -174,10 +173,10 @@ def test_a_broken_observer_breaks_no_request(caplog):
 def test_lines_of_many_threads_and_processes_are_whole(tmp_path):
     program = """
 import logging, os, threading
-from app.log.set_up import set_up
+from zuplo_origin.observability.logs import set_up
 set_up("production")
 os.fork()
-log = logging.getLogger("app")
+log = logging.getLogger("zuplo_origin")
 threads = [threading.Thread(target=lambda: [log.info("x" * 3000) for _ in range(200)]) for _ in range(8)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]

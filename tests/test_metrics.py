@@ -13,12 +13,12 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.jwt.reasons import Reason
 from tests.support.issuer import Issuer, send
 from tests.support.project import copy_of_the_project, craft
 from tests.support.servers import ROOT, Server, free_port, production
 from tests.support.signing import Key
 from tests.support.wsgi_client import request
+from zuplo_origin.jwt.reasons import Reason
 
 NOW = int(time.time())
 

@@ -6,10 +6,10 @@ from masonite.response import Response
 from masonite.routes import Route
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from app.exceptions.answers import REFUSALS
-from app.openapi.Description import Description
 from tests.support.applications import application as application_of
 from tests.support.wsgi_client import request
+from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.openapi.description import Description
 
 
 class ThingController(Controller):
@@ -61,7 +61,7 @@ def test_a_route_that_anyone_may_ask_has_no_guard(described):
 
 def test_every_refusal_is_one_of_the_answers(described):
     responses = described["components"]["responses"]
-    for refusal in REFUSALS.values():
+    for refusal in ERROR_RESPONSES.values():
         schema = responses[str(refusal.status)]["content"]["application/json"]["schema"]
         assert refusal.error in schema["properties"]["error"]["enum"]
         assert refusal.details is None or refusal.details in schema["properties"]["details"]["enum"]

@@ -9,12 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from app.gateway.Origin import BadAddress
-from app.gateway.OriginCheck import OriginCheck
 from tests.support.gateway import GATEWAY
 from tests.support.project import copy_of_the_project, craft, serve
 from tests.support.servers import ROOT, free_port, production
 from tests.support.wsgi_client import request
+from zuplo_origin.dev.origin_check import BadAddress, OriginCheck
 
 
 class Origin:
@@ -152,7 +151,7 @@ def says_that_it_is_compressed(connection):
     ("behave", "found"), [(drips, "none: not whole after 1 s"), (says_that_it_is_compressed, "none: DecodeError")]
 )
 def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
-    monkeypatch.setattr("app.gateway.OriginCheck.TIMEOUT", 1.0)
+    monkeypatch.setattr("zuplo_origin.dev.origin_check.TIMEOUT", 1.0)
 
     def serve_one():
         connection, _ = listening.accept()

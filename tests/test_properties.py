@@ -6,16 +6,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.exceptions.answers import REFUSALS
-from app.jwks.KeySet import BadKeySet, KeySet, parse_key_set
-from app.jwt.reasons import Reason, Refused
 from tests.support.signing import b64, unb64
 from tests.support.wsgi_client import call, environ
 from tests.test_verifier import World
+from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.jwks.keys import BadKeySet, KeySet, parse_key_set
+from zuplo_origin.jwt.reasons import Reason, Rejected
 
 WORLD = World(cache_size=4)
 GOOD = WORLD.a.token(WORLD.claims(sub="user-1", jti="1", scope="a b"))
-STATUSES = {(answer.status, answer.error) for answer in REFUSALS.values()}
+STATUSES = {(answer.status, answer.error) for answer in ERROR_RESPONSES.values()}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -31,8 +31,8 @@ def let_in(token):
     """Whether `token` passes; anything but a refusal is an error."""
     try:
         WORLD.verifier.verify(token)
-    except Refused as refused:
-        assert refused.reason in REFUSALS
+    except Rejected as refused:
+        assert refused.reason in ERROR_RESPONSES
         return False
     return True
 

@@ -5,9 +5,9 @@ from masonite.controllers import Controller
 from masonite.response import Response
 from masonite.routes import Route
 
-from app.exceptions.HttpException import HttpException
 from tests.support.signing import ALGORITHMS, Key
 from tests.support.wsgi_client import request
+from zuplo_origin.http.errors import HttpException
 
 NO_STORE = ("no-store", "nosniff")
 

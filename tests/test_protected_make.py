@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from app.generator.Blueprint import BadBlueprint, Blueprint
-from app.generator.routes_file import UnknownForm, with_route
 from tests.support.project import copy_of_the_project, craft
 from tests.support.servers import clean_environment
+from zuplo_origin.dev.generator import BadBlueprint, Blueprint, UnknownForm, with_route
 
 ROUTES = """from masonite.routes import Route
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from app.settings.Settings import read_settings
 from tests.support.issuer import Issuer
 from tests.support.project import copy_of_the_project, craft
 from tests.support.servers import Server, free_port, production
 from tests.support.wsgi_client import request
+from zuplo_origin.settings import read_settings
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 

@@ -242,7 +242,11 @@ def test_term_is_heard_whichever_thread_it_is_given_to(gateway, tmp_path):
     settings = SETTINGS | {"JWT_ISSUER": gateway.name, "METRICS_ENABLED": "true", "METRICS_PORT": str(free_port())}
     with production(free_port(), tmp_path / "log", **settings) as server:
         wait_for_keys(server)
-        _, metrics, *_ = sorted(int(thread) for thread in os.listdir(f"/proc/{server.process.pid}/task"))
+        end = time.monotonic() + 10
+        while len(threads := os.listdir(f"/proc/{server.process.pid}/task")) < 2:  # the metrics port has one
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        _, metrics, *_ = sorted(map(int, threads))
         assert ctypes.CDLL(None).tgkill(server.process.pid, metrics, signal.SIGTERM) == 0
         server.process.wait(15)
 

@@ -152,19 +152,20 @@ def test_files_that_cannot_be_used_are_problems_at_start(authority, tmp_path):
     _, secret_key = authority.issue("secret", passphrase=b"hunter2")
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("garbage")
+    good = {"TLS_CERT": str(certificate), "TLS_KEY": str(key)}
     cases = [
-        ({"TLS_CERT": str(certificate)}, "TLS_KEY is not set"),
-        ({"TLS_KEY": str(key)}, "TLS_CERT is not set"),
-        ({"TLS_CLIENT_CA": str(authority.path), "HEALTH_PORT": "9"}, "TLS_CERT is not set"),
-        ({"TLS_CERT": str(certificate), "TLS_KEY": str(key), "TLS_CLIENT_CA": str(authority.path)}, "HEALTH_PORT is"),
+        ({"TLS_CERT": str(certificate)}, "TLS_KEY: not set"),
+        ({"TLS_KEY": str(key)}, "TLS_CERT: not set"),
+        ({"TLS_CLIENT_CA": str(authority.path), "HEALTH_PORT": "9"}, "TLS_CERT: not set"),
+        (good | {"TLS_CLIENT_CA": str(authority.path)}, "HEALTH_PORT: not set"),
         ({"TLS_CERT": str(tmp_path / "none"), "TLS_KEY": str(key)}, "No such file"),
-        ({"TLS_CERT": str(garbage), "TLS_KEY": str(key)}, "It has no certificate in PEM"),
-        ({"TLS_CERT": str(expired), "TLS_KEY": str(expired_key)}, "It expired on"),
-        ({"TLS_CERT": str(certificate), "TLS_KEY": str(expired_key)}, "It does not fit the certificate"),
-        ({"TLS_CERT": str(certificate), "TLS_KEY": str(secret_key)}, "It has a passphrase"),
-        ({"TLS_CERT": str(certificate), "TLS_KEY": str(garbage)}, "It cannot be used"),
+        ({"TLS_CERT": str(garbage), "TLS_KEY": str(key)}, "it contains none"),
+        ({"TLS_CERT": str(expired), "TLS_KEY": str(expired_key)}, "it expired on"),
+        ({"TLS_CERT": str(certificate), "TLS_KEY": str(expired_key)}, "it is another key"),
+        ({"TLS_CERT": str(certificate), "TLS_KEY": str(secret_key)}, "it has a passphrase"),
+        ({"TLS_CERT": str(certificate), "TLS_KEY": str(garbage)}, "it cannot be used"),
         ({"HOST": "192.0.2.1"}, "HOST 192.0.2.1, PORT"),
-        ({"HOST": "localhost"}, "HOST holds 'localhost'"),
+        ({"HOST": "localhost"}, "HOST: invalid value 'localhost'"),
     ]
     for settings, expected in cases:
         server = production(free_port(), tmp_path / "log", **SETTINGS, JWT_ISSUER="https://gw.example", **settings)
@@ -172,7 +173,7 @@ def test_files_that_cannot_be_used_are_problems_at_start(authority, tmp_path):
         server.__exit__()
         assert expected in server.output() and "Traceback" not in server.output(), (settings, server.output())
         assert "hunter2" not in server.output()
-        assert "TLS_KEY holds" not in server.output() or settings["TLS_CERT"] == str(certificate)
+        assert "TLS_KEY: invalid value" not in server.output() or settings["TLS_CERT"] == str(certificate)
 
 
 @pytest.mark.parametrize(

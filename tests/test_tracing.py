@@ -11,12 +11,12 @@ from masonite.request import Request
 from masonite.routes import Route
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from app.log.request_context import trace_id
-from app.telemetry.Tracing import tracing
 from tests.support.applications import application as made_of
 from tests.support.issuer import Issuer
 from tests.support.servers import free_port, production
 from tests.support.wsgi_client import request
+from zuplo_origin.http.context import trace_id
+from zuplo_origin.observability.tracing import tracing
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"

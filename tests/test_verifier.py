@@ -8,22 +8,19 @@ import threading
 import pytest
 from masonite.routes import Route
 
-from app.encoding.printable import printable
-from app.jwks.algorithms import ALGORITHMS
-from app.jwks.KeySet import parse_key_set
-from app.jwks.KeysUnavailable import KeysUnavailable
-from app.jwt.audience import Audiences
-from app.jwt.reasons import Reason, Refused
-from app.jwt.rules import Issuer
-from app.jwt.scopes import has_scopes, scopes_of
-from app.jwt.TokenVerifier import TokenVerifier
-from app.jwt.VerifiedTokens import MAX_CLAIMS
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
-from app.telemetry.AccessLog import AccessLog
 from tests.support.applications import EchoController, application
 from tests.support.clock import Clock
 from tests.support.signing import Key
 from tests.support.wsgi_client import request
+from zuplo_origin.encoding import printable
+from zuplo_origin.jwks.client import KeysUnavailable
+from zuplo_origin.jwks.keys import ALGORITHMS, parse_key_set
+from zuplo_origin.jwt.cache import MAX_CLAIMS
+from zuplo_origin.jwt.claims import Audiences, has_scopes, scopes_of
+from zuplo_origin.jwt.reasons import Reason, Rejected
+from zuplo_origin.jwt.verifier import Issuer, TokenVerifier
+from zuplo_origin.observability.logs import AccessLog
 
 A, B = "https://a.example", "https://b.example"
 
@@ -79,7 +76,7 @@ class World:
         """Why `token` is refused; `None` where it is let in."""
         try:
             self.verifier.verify(token)
-        except Refused as refused:
+        except Rejected as refused:
             return refused.reason.value
         return None
 
@@ -137,9 +134,9 @@ def test_required_values_of_other_types_are_compared_with_their_type(required, v
 
 def test_a_refusal_carries_the_issuer_where_it_is_known_and_the_kid():
     w = World()
-    with pytest.raises(Refused) as known:
+    with pytest.raises(Rejected) as known:
         w.verifier.verify(Key("ES256", "k").token(w.claims(A)))
-    with pytest.raises(Refused) as unknown:
+    with pytest.raises(Rejected) as unknown:
         w.verifier.verify(w.a.token(w.claims(A, iss="https://evil.example")))
 
     assert (known.value.issuer, known.value.kid) == (A, "k")
@@ -388,7 +385,7 @@ def test_a_route_asks_for_scopes_all_of_them(scoped):
     "scope", [None, "", "read:orders", "read:orders write:order", "read:orders,write:orders", "read write"]
 )
 def test_a_missing_scope_is_told(scoped, scope, caplog):
-    caplog.set_level(logging.INFO, "app.access")
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
     answer = scoped(scope=scope)
 
     assert (answer.status, answer.json["error"]) == (403, "Insufficient scope")
@@ -408,11 +405,11 @@ def test_scopes_are_asked_for_of_remembered_tokens_too(application, issuer, scop
 
 
 def test_a_refusal_is_one_line_with_a_strangers_words_cleaned(application, issuer, caplog):
-    caplog.set_level(logging.INFO, "app.access")
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
     token = issuer.token(header={"kid": "a\nb\x1b[31m é" + "x" * 100})
     request(application, "GET", "/protected", {"Authorization": f"Bearer {token}", "zp-rid": "id-1\x7f; drop"})
 
-    (record,) = [one for one in caplog.records if one.name == "app.access"]
+    (record,) = [one for one in caplog.records if one.name == "zuplo_origin.access"]
     kid = "a?b?[31m??" + "x" * 54
     line = record.getMessage()
     assert line.startswith("request method=GET route=/protected status=401 ms=")
@@ -427,13 +424,13 @@ def test_cleaning(text, cleaned):
 
 
 def test_keys_that_cannot_be_had_are_told_as_such(caplog):
-    caplog.set_level(logging.INFO, "app.access")
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
     w = World()
     w.keys_a.gone = True
     made = application(Route.get("/plain", EchoController.plain))
     made.make("middleware").add({"jwt": [JWTAuthMiddleware]})
     made.make("router").set(Route.get("/x", EchoController.plain).middleware("jwt"))
-    from app.middlewares.Guard import Guard
+    from zuplo_origin.guard import Guard
 
     made.bind("guard", Guard(w.verifier, "HTTP_AUTHORIZATION", "Bearer", "here"))
     made.make("observers").append(AccessLog())
@@ -446,7 +443,7 @@ def test_keys_that_cannot_be_had_are_told_as_such(caplog):
 
 
 def test_an_error_of_our_own_is_no_fault_of_the_tokens(application, issuer, caplog, monkeypatch):
-    monkeypatch.setattr("app.jwt.rules.Audiences.accept", lambda self, audience: 1 / 0)
+    monkeypatch.setattr("zuplo_origin.jwt.claims.Audiences.accept", lambda self, audience: 1 / 0)
     answer = request(application, "GET", "/protected", {"Authorization": f"Bearer {issuer.token(jti='500')}"})
 
     assert (answer.status, answer.json) == (500, {"error": "Internal server error"})
@@ -454,8 +451,8 @@ def test_an_error_of_our_own_is_no_fault_of_the_tokens(application, issuer, capl
 
 
 def test_every_reason_has_an_answer_and_its_own_words():
-    from app.exceptions.answers import REFUSALS
+    from zuplo_origin.guard import ERROR_RESPONSES
 
-    assert set(REFUSALS) == set(Reason)
-    told = [(answer.error, answer.details) for answer in REFUSALS.values()]
+    assert set(ERROR_RESPONSES) == set(Reason)
+    told = [(answer.error, answer.details) for answer in ERROR_RESPONSES.values()]
     assert len(set(told)) == len(told)

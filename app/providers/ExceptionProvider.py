@@ -1,11 +1,11 @@
-"""Binds what answers when something is wrong."""
+"""Binds the handler of exceptions."""
 
-from app.exceptions.JsonExceptionHandler import JsonExceptionHandler
-from app.foundation.Provider import Provider
+from zuplo_origin.http.errors import JsonExceptionHandler
+from zuplo_origin.http.handler import Provider
 
 
 class ExceptionProvider(Provider):
-    """Binds ``exception_handler``."""
+    """Binds `exception_handler`."""
 
     def register(self) -> None:
         self.application.bind("exception_handler", JsonExceptionHandler(self.application))

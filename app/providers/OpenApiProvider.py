@@ -1,16 +1,13 @@
-"""Binds the description of the API."""
+"""Binds the API description."""
 
-from app.foundation.Provider import Provider
-from app.openapi.Description import Description
+from zuplo_origin.factory import make_description
+from zuplo_origin.http.handler import Provider
 
 
 class OpenApiProvider(Provider):
-    """Binds ``openapi``. Without settings, as in some commands, the token stands where it usually does."""
+    """Binds `openapi`."""
 
     def register(self) -> None:
-        make, header, scheme = self.application.make, "Authorization", "Bearer"
-        if self.application.has("settings"):
-            header, scheme = make("settings").header, make("settings").scheme
-        config = make("config")
-        title, version = config.get("application.name"), config.get("application.version")
-        self.application.bind("openapi", Description(make("router"), title, version, header, scheme))
+        make = self.application.make
+        settings = make("settings") if self.application.has("settings") else None
+        self.application.bind("openapi", make_description(make("config"), make("router"), settings))

@@ -1,25 +1,22 @@
-"""Binds the settings, checked."""
+"""Binds the settings."""
 
-import sys
-
-from app.foundation.Provider import Provider
-from app.settings.Settings import BadSettings, read_settings
-
-CANNOT_START = 3
-"""The exit status at which gunicorn ends, too: at another one it would start workers for ever."""
+from zuplo_origin.factory import make_settings
+from zuplo_origin.http.handler import Provider
+from zuplo_origin.settings import BadSettings, read_settings
 
 
 class SettingsProvider(Provider):
-    """Binds ``settings``. In a server, contradictions among them end the process here, before it answers anyone.
+    """Binds `settings`. A server with an invalid setting ends here.
 
-    A ``craft`` command asks for them itself, where it needs them: some need none.
+    A craft command reports the problems itself, if it needs settings: some need none.
     """
 
     def register(self) -> None:
+        config = self.application.make("config")
+        if not self.application.is_running_in_console():
+            self.application.bind("settings", make_settings(config))
+            return
         try:
-            self.application.bind("settings", read_settings(self.application.make("config")))
+            self.application.bind("settings", read_settings(config))
         except BadSettings as bad:
-            if not self.application.is_running_in_console():
-                print(bad, file=sys.stderr)
-                raise SystemExit(CANNOT_START) from None
             self.application.bind("settings.problems", str(bad))

@@ -5,9 +5,9 @@ from masonite.request import Request
 from masonite.response import Response
 from masonite.routes import Route
 
-from app.foundation.Application import Application
-from app.foundation.FrameworkKernel import FrameworkKernel
 from app.providers.ExceptionProvider import ExceptionProvider
+from zuplo_origin.http.container import Application
+from zuplo_origin.http.handler import FrameworkKernel
 
 
 class EchoController(Controller):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .servers import ROOT, Server, clean_environment, free_port
 
-FOLDERS = ("app", "config", "routes", "templates", "zuplo_origin")
+FOLDERS = ("app", "config", "routes", "zuplo_origin")
 FILES = ("craft", "wsgi.py", "Kernel.py")
 
 

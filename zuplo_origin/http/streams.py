@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from werkzeug.http import http_date, is_resource_modified, parse_etags, parse_if_range_header, parse_range_header
 
-log = logging.getLogger("app")
+log = logging.getLogger("zuplo_origin")
 
 CHUNK = 65536
 """Bytes of a file that are read at a time."""

@@ -9,8 +9,8 @@ from contextlib import ExitStack, suppress
 
 from dotenv.parser import parse_stream
 
-from app.log.set_up import set_up
-from app.telemetry import COUNTING_FOLDER
+from zuplo_origin.observability import COUNTING_FOLDER
+from zuplo_origin.observability.logs import set_up
 
 from .supervisor import Supervisor
 

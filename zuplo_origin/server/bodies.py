@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from typing import IO, Any
 
-log = logging.getLogger("app.server")
+log = logging.getLogger("zuplo_origin.server")
 
 Receive = Callable[[], Awaitable[Any]]
 

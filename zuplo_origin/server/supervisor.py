@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from app.log.Event import Event
+from zuplo_origin.observability.events import Event
 
 from . import side_port
 
-log = logging.getLogger("app.server")
+log = logging.getLogger("zuplo_origin.server")
 
 STARTING_SECONDS = 30.0
 """Time in which a new server must have become ready."""
@@ -169,14 +169,14 @@ class Supervisor:
             sys.exit(f"METRICS_PORT or HEALTH_PORT: {error.strerror}")
 
     def _serve_pages(self, server: Server) -> None:
-        host, _, metrics, health = server.addresses.split()
-        if metrics != "-":
-            from app.telemetry import exposition  # with a library that nothing else here needs
+        host, _, metrics_port, health_port = server.addresses.split()
+        if metrics_port != "-":
+            from zuplo_origin.observability import metrics  # with a library that nothing else here needs
 
-            side_port.serve(host, int(metrics), {exposition.PATH: exposition.page()})
-        if health != "-":
+            side_port.serve(host, int(metrics_port), {metrics.PATH: metrics.page()})
+        if health_port != "-":
             pages = {"/health/live": self._live, "/health/ready": self._is_ready}
-            side_port.serve(host, int(health), pages)
+            side_port.serve(host, int(health_port), pages)
 
     def _live(self) -> tuple[int, bytes, str]:
         return _page(200, "ok")

@@ -30,16 +30,16 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
-from app.log.Event import Event
-from app.log.set_up import set_up
-from app.settings.Settings import BadSettings, Settings, read_settings
-from app.telemetry import COUNTING_FOLDER
+from zuplo_origin.observability import COUNTING_FOLDER
+from zuplo_origin.observability.events import Event
+from zuplo_origin.observability.logs import set_up
+from zuplo_origin.settings import BadSettings, Settings, read_settings
 
 from . import connections
 from .adapter import Adapter
 from .bodies import Bodies
 
-log = logging.getLogger("app.server")
+log = logging.getLogger("zuplo_origin.server")
 
 MAX_HEADERS = 32_768
 """Bytes that are read of a request's line and headers at a time: of what takes more than two such reads, and of more
@@ -304,7 +304,7 @@ def _why_not(name: str, host: str, port: int) -> str | None:
 
 def _import_what_is_shared() -> None:
     """Import what every worker needs, before they are forked: then they share its memory."""
-    for name in ("app.foundation.Application", "app.foundation.FrameworkKernel", "config.providers", "Kernel"):
+    for name in ("zuplo_origin.http.container", "zuplo_origin.http.handler", "config.providers", "Kernel"):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a worker would write to what it shares, and so copy it

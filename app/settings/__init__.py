@@ -1,1 +1,0 @@
-"""The settings: read once, checked as a whole, and told all at once where they cannot be meant."""

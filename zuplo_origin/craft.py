@@ -1,0 +1,84 @@
+"""What ``craft`` prepares before the application is made. Servers take their environment as it is."""
+
+import os
+import re
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dotenv import load_dotenv
+
+FOR_DEVELOPMENT_SERVER = ("jwt:inspect", "jwks:show")
+"""Commands that look at the running development server when no ``JWT_ISSUER`` is set."""
+
+
+def main(root: Path) -> int:
+    """Run the command in ``sys.argv`` for the project in ``root``, and return its exit status."""
+    sys.argv = join_negative_numbers(sys.argv)
+    prepare_environment(root, sys.argv[1] if len(sys.argv) > 1 else "")
+    status: int = load_application(root).make("commands").run()
+    return status
+
+
+def prepare_environment(root: Path, command: str) -> None:
+    """Read ``.env`` in ``root``, and set ``APP_ENV`` to ``local`` when neither it nor ``JWT_ISSUER`` is set.
+
+    Variables of the process override the file. In production, the file is not read.
+    """
+    if os.environ.get("APP_ENV") != "production":
+        load_dotenv(root / ".env", override=False)
+    if not os.environ.get("APP_ENV") and not os.environ.get("JWT_ISSUER"):
+        os.environ["APP_ENV"] = "local"
+    if os.environ.get("APP_ENV") == "local" and not os.environ.get("JWT_ISSUER") and command in FOR_DEVELOPMENT_SERVER:
+        _use_development_server(root / "storage")
+
+
+def _use_development_server(storage: Path) -> None:
+    from zuplo_origin.dev.issuer import Development, NotRunning
+
+    with suppress(NotRunning):
+        running = Development.running(str(storage))
+        os.environ |= {"JWT_ISSUER": running.issuer, "JWT_AUDIENCE": f"{running.address}/*", "JWKS_URL": ""}
+
+
+def join_negative_numbers(arguments: list[str]) -> list[str]:
+    """Return ``arguments`` with ``--ttl -60`` written as ``--ttl=-60``: the parser would take ``-60`` for options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.fullmatch(r"-[0-9]+", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+RELOAD = 3
+"""The exit status with which a process asks its reloader to start it anew."""
+
+
+def load_application(root: Path) -> Any:
+    """Return ``wsgi.application``.
+
+    Where a file is broken that was saved under a development server, the error is told, and the next change is waited
+    for: the server would end otherwise.
+    """
+    try:
+        from wsgi import application
+    except Exception:
+        if os.environ.get("WERKZEUG_RUN_MAIN") != "true":
+            raise
+        traceback.print_exc()
+        before, reloader = _saved(root), os.getppid()
+        while _saved(root) == before and os.getppid() == reloader:
+            time.sleep(0.5)
+        raise SystemExit(RELOAD) from None
+    return application
+
+
+def _saved(root: Path) -> dict[Path, float]:
+    """When each of the application's files was last saved."""
+    patterns = ("*.py", "app/**/*.py", "config/**/*.py", "routes/**/*.py")
+    return {file: file.stat().st_mtime for pattern in patterns for file in root.glob(pattern)}

@@ -1,0 +1,1 @@
+"""Development tools. The image does not contain them."""

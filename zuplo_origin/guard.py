@@ -1,0 +1,154 @@
+"""The decision about a request: read the token from its header, verify it, check its scopes, or reject the request."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from zuplo_origin.jwks.client import KeysUnavailable
+from zuplo_origin.jwt.claims import has_scopes
+from zuplo_origin.jwt.reasons import Reason, Rejected
+from zuplo_origin.jwt.verifier import MAX_LENGTH, TokenVerifier
+
+
+@dataclass(frozen=True)
+class ErrorResponse:
+    """The response for one reason: status, members of the body, and the error code of the challenge (RFC 6750, 3.1)."""
+
+    status: int
+    error: str
+    details: str | None = None
+    code: str | None = None
+
+
+def _invalid(details: str) -> ErrorResponse:
+    return ErrorResponse(401, "Invalid token", details, "invalid_token")
+
+
+ERROR_RESPONSES = {
+    Reason.NO_TOKEN: ErrorResponse(401, "No token provided"),
+    Reason.SEVERAL_TOKENS: ErrorResponse(400, "Invalid request", "More than one token was sent", "invalid_request"),
+    Reason.TOO_LARGE: _invalid("The token is too large"),
+    Reason.MALFORMED: _invalid("The token is malformed"),
+    Reason.ALGORITHM_NOT_ALLOWED: _invalid("The token's algorithm is not allowed"),
+    Reason.CRITICAL_HEADER: _invalid("The token has a critical header that is not understood"),
+    Reason.WRONG_TYPE: _invalid("The token is of another type"),
+    Reason.UNKNOWN_ISSUER: _invalid("The token's issuer is not accepted"),
+    Reason.UNKNOWN_KEY: _invalid("The token's key is not known"),
+    Reason.BAD_SIGNATURE: _invalid("The token's signature is not valid"),
+    Reason.EXPIRED: ErrorResponse(401, "Token has expired", None, "invalid_token"),
+    Reason.NOT_YET_VALID: _invalid("The token is not valid yet"),
+    Reason.ISSUED_IN_FUTURE: _invalid("The token was issued in the future"),
+    Reason.WRONG_AUDIENCE: _invalid("The token is for another audience"),
+    Reason.MISSING_CLAIM: _invalid("The token lacks a claim"),
+    Reason.INVALID_CLAIM: _invalid("A claim of the token has no valid value"),
+    Reason.CLAIM_MISMATCH: _invalid("A claim of the token has another value than required"),
+    Reason.SENDER_CONSTRAINED: _invalid("The token is bound to its sender"),
+    Reason.INSUFFICIENT_SCOPE: ErrorResponse(
+        403, "Insufficient scope", "The token lacks a scope that is required here", "insufficient_scope"
+    ),
+    Reason.KEYS_UNAVAILABLE: ErrorResponse(503, "Signing keys unavailable"),
+}
+"""One response for each reason. None of them contains anything of the token or of a claim."""
+
+_BODIES = {
+    reason: orjson.dumps({"error": each.error} | ({"details": each.details} if each.details else {}))
+    for reason, each in ERROR_RESPONSES.items()
+}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Bound to the container as ``guard``. ``JWTAuthMiddleware`` calls it for each request of a guarded route.
+
+    ``header`` is the WSGI key of the header with the token. ``scheme`` is empty for a bare token.
+    ``resource_metadata`` is a URL (RFC 9728, section 5.1).
+    """
+
+    verifier: TokenVerifier
+    header: str
+    scheme: str
+    realm: str
+    resource_metadata: str | None = None
+
+    def verify(self, request: Any, scopes: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the verified claims of the token in ``request``, which have all ``scopes``.
+
+        The token is verified once for each request, however often this is called. Raises ``Rejected``.
+        """
+        if request.verified is None:
+            try:
+                request.verified = self.verifier.verify(token_from(request.environ.get(self.header), self.scheme))
+            except Rejected as rejected:
+                request.verified = rejected
+            except KeysUnavailable as error:
+                request.verified = Rejected(Reason.KEYS_UNAVAILABLE, issuer=error.issuer, retry_after=error.retry_after)
+        if isinstance(request.verified, Rejected):
+            raise request.verified
+        claims: dict[str, Any] = request.verified
+        if scopes and not has_scopes(claims, *scopes):
+            raise Rejected(Reason.INSUFFICIENT_SCOPE, issuer=claims["iss"])
+        return claims
+
+    def reject(self, request: Any, response: Any, rejected: Rejected, scopes: Sequence[str] = ()) -> Any:
+        """Fill ``response`` with the error for ``rejected``, and return it. The log finds the reason in ``request``."""
+        request.rejected = rejected.with_traceback(None)  # the traceback holds the request
+        reason = rejected.reason
+        if reason is Reason.KEYS_UNAVAILABLE:
+            response.header("Retry-After", str(rejected.retry_after))
+        else:
+            response.header("WWW-Authenticate", self._challenge(reason, tuple(scopes)))
+        response.json_text(_BODIES[reason], ERROR_RESPONSES[reason].status)
+        return response
+
+    def _challenge(self, reason: Reason, scopes: tuple[str, ...]) -> str:
+        return _challenge(reason, self.scheme or "Bearer", self.realm, scopes, self.resource_metadata)
+
+
+@lru_cache(maxsize=1024)
+def _challenge(reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...], metadata: str | None) -> str:
+    """Return the value of ``WWW-Authenticate`` (RFC 9110, section 11.6.1; RFC 6750, section 3)."""
+    error = ERROR_RESPONSES[reason]
+    challenge = f'{scheme} realm="{realm}"'
+    if error.code:
+        challenge += f', error="{error.code}", error_description="{error.details or error.error}"'
+    if reason is Reason.INSUFFICIENT_SCOPE:
+        challenge += f', scope="{" ".join(scopes)}"'
+    if metadata is not None:
+        challenge += f', resource_metadata="{metadata}"'
+    return challenge
+
+
+def token_from(value: str | None, scheme: str) -> str:
+    """Return the token in ``value``, a header field of the form ``scheme token``; with an empty scheme, ``token``.
+
+    A server joins several fields of one name with commas, which no token holds: that is how they are noticed.
+
+    Raises ``Rejected``: ``NO_TOKEN`` where there is none, or another scheme's credentials; ``SEVERAL_TOKENS``;
+    ``TOO_LARGE`` where the field is larger than any token; ``MALFORMED`` where more than one blank stands before it.
+    """
+    field = (value or "").strip(" \t")
+    if len(field) > MAX_LENGTH + len(scheme) + 1:
+        raise Rejected(Reason.TOO_LARGE)
+    if "," in field:
+        ours = not scheme or any(_has_scheme(part.strip(" \t"), scheme) for part in field.split(","))
+        raise Rejected(Reason.SEVERAL_TOKENS if ours else Reason.NO_TOKEN)
+    if scheme:
+        if not _has_scheme(field, scheme):
+            raise Rejected(Reason.NO_TOKEN)
+        field = field[len(scheme) + 1 :]
+    if not field:
+        raise Rejected(Reason.NO_TOKEN)
+    if " " in field or "\t" in field:
+        words = [word for word in re.split("[ \t]", field) if word]
+        raise Rejected(Reason.SEVERAL_TOKENS if len(words) > 1 else Reason.MALFORMED)
+    return field
+
+
+def _has_scheme(field: str, scheme: str) -> bool:
+    """Whether ``field`` is of ``scheme``, in any case, with or without a token behind it."""
+    length = len(scheme)
+    return field[:length].lower() == scheme.lower() and field[length : length + 1] in ("", " ")

@@ -1,0 +1,1 @@
+"""The API description, made from routes, their guards and their controllers."""

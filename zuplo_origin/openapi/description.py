@@ -1,0 +1,203 @@
+"""The OpenAPI 3.1 description of the routes."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.http.errors import ERRORS
+from zuplo_origin.http.routing import RoutePattern, Router
+from zuplo_origin.jwt.reasons import Reason
+
+GUARD = "jwt"
+"""The Kernel's key of the guard."""
+METHODS = ("get", "post", "put", "patch", "delete")
+INTERNAL = ("Console", "Metrics")
+"""Groups of routes that are for whoever runs the application, and not for its callers."""
+WITH_BODY = ("post", "put", "patch")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. ``scopes`` is ``None`` where the route has no guard."""
+
+    path: str
+    method: str
+    name: str
+    group: str
+    summary: str
+    description: str
+    parameters: tuple[dict[str, Any], ...]
+    scopes: tuple[str, ...] | None
+
+
+def operations(routes: list[Any]) -> list[Operation]:
+    """Return the operations of ``routes``, in their order; of several for one path and method, the first."""
+    found: dict[tuple[str, str], Operation] = {}
+    for order, route in enumerate(routes):
+        for path, parameters in _paths(RoutePattern(order, route)):
+            for method in route.request_method:
+                if method in METHODS:
+                    found.setdefault((path, method), _operation(route, path, method, parameters))
+    return [operation for operation in found.values() if operation.group not in INTERNAL]
+
+
+def scopes_of_route(route: Any) -> tuple[str, ...] | None:
+    """Return the scopes that ``route`` asks for, ``None`` where it has no guard."""
+    asked: tuple[str, ...] | None = None
+    for specification in route.get_middlewares():
+        key, _, arguments = specification.partition(":")
+        if key == GUARD:
+            asked = (*(asked or ()), *(scope for scope in arguments.split(",") if scope))
+    return asked
+
+
+def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, Any], ...]) -> Operation:
+    controller = route.controller_instance or route.controller_class
+    group = (controller if inspect.isclass(controller) else type(controller)).__name__
+    told = (inspect.getdoc(getattr(controller, route.controller_method)) or "").replace("``", "`")
+    summary, _, description = told.partition("\n")
+    name = f"{group}.{route.controller_method}"
+    if method != "get":
+        name += f".{method}"
+    if path.count("{") != route.url.count("@") + route.url.count("?"):
+        name += ".without"
+    return Operation(
+        path,
+        method,
+        name,
+        group.removesuffix("Controller"),
+        summary.strip() or name,
+        description.strip(),
+        parameters,
+        scopes_of_route(route),
+    )
+
+
+def _paths(pattern: RoutePattern) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
+    """Yield the path that ``pattern`` takes, and the one without its last parameter where that may be missing."""
+    parts, parameters = [], []
+    for part in pattern.parts:
+        if part.literal is None:
+            parts.append(f"{{{part.name}}}")
+            parameters.append({"name": part.name, "in": "path", "required": True, "schema": _schema(part)})
+        else:
+            parts.append(part.literal)
+    if pattern.optional:
+        yield "/" + "/".join(parts[:-1]), tuple(parameters[:-1])
+    yield "/" + "/".join(parts), tuple(parameters)
+
+
+def _schema(part: Any) -> dict[str, Any]:
+    if part.cast in ("int", "integer"):
+        return {"type": "integer"}
+    return {"type": "string", "pattern": f"^{part.pattern}$"} if part.cast else {"type": "string"}
+
+
+SCHEME = "gateway"
+"""The name of the security scheme."""
+
+Document = dict[str, Any]
+
+
+class Description:
+    """Bound to the container as ``openapi``: the description of the routes as they are now.
+
+    ``title`` is the API's, ``header`` and ``scheme`` say where the gateway puts its token.
+    """
+
+    def __init__(self, router: Router, title: str, version: str, header: str, scheme: str) -> None:
+        self._router, self._title, self._version = router, title, version
+        self._header, self._scheme = header, scheme
+        self._made: tuple[list[Any], Document] | None = None  # with the list of routes, which the router never changes
+
+    def operations(self) -> list[Operation]:
+        """Return the operations that the routes have."""
+        return operations(self._router.routes)
+
+    def document(self) -> Document:
+        """Return the description (OpenAPI 3.1.0), made anew where the routes have changed."""
+        routes = self._router.routes
+        if self._made is None or self._made[0] is not routes:
+            self._made = (routes, self._document())
+        return self._made[1]
+
+    def _document(self) -> Document:
+        paths: Document = {}
+        for operation in self.operations():
+            paths.setdefault(operation.path, {})[operation.method] = described(operation)
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": self._title, "version": self._version},
+            "paths": paths,
+            "components": {
+                "securitySchemes": {SCHEME: self._security()},
+                "responses": {str(status): _response(status) for status in sorted(_phrases())},
+                "schemas": {"Answer": {"description": "What the action says, as JSON."}},
+            },
+        }
+
+    def _security(self) -> Document:
+        told = "The token that the gateway signs for this origin."
+        if self._header.lower() == "authorization" and self._scheme.lower() == "bearer":
+            return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": told}
+        spelled = f"{self._scheme} <token>" if self._scheme else "<token>"
+        return {"type": "apiKey", "in": "header", "name": self._header, "description": f"{told} As: {spelled}"}
+
+
+def described(operation: Operation) -> Document:
+    """Return the Operation Object of ``operation`` (OpenAPI 3.1, section 4.8.10)."""
+    statuses = {400, 404, 500}
+    answer = {"schema": {"$ref": "#/components/schemas/Answer"}}
+    made: Document = {"operationId": operation.name, "tags": [operation.group], "summary": operation.summary}
+    if operation.description:
+        made["description"] = operation.description
+    if operation.parameters:
+        made["parameters"] = list(operation.parameters)
+    if operation.method in WITH_BODY:
+        made["requestBody"] = {"content": {"application/json": {"schema": {"type": "object"}}}}
+        statuses |= {413, 415, 503}
+    if operation.scopes is not None:
+        made["security"] = [{SCHEME: list(operation.scopes)}]
+        statuses |= {401, 503} | ({403} if operation.scopes else set())
+    made["responses"] = {"200": {"description": "Done.", "content": {"application/json": answer}}} | {
+        str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)
+    }
+    return made
+
+
+def _phrases() -> dict[int, dict[str, set[str]]]:
+    """Return, by status, every error that is answered, with its details."""
+    told: dict[int, dict[str, set[str]]] = {}
+    for status, phrase in ERRORS.items():
+        if status not in (401, 403):  # those are the guard's alone
+            told.setdefault(status, {})[phrase] = set()
+    for refusal in ERROR_RESPONSES.values():
+        details = told.setdefault(refusal.status, {}).setdefault(refusal.error, set())
+        details.update([refusal.details] if refusal.details else [])
+    return told
+
+
+def _response(status: int) -> Document:
+    phrases = _phrases()[status]
+    properties: Document = {"error": {"type": "string", "enum": sorted(phrases)}}
+    details = sorted({one for each in phrases.values() for one in each})
+    if details:
+        properties["details"] = {"type": "string", "enum": details}
+    schema = {"type": "object", "required": ["error"], "properties": properties, "additionalProperties": False}
+    made: Document = {
+        "description": "; ".join(f"{phrase}." for phrase in phrases),
+        "content": {"application/json": {"schema": schema}},
+    }
+    if status in (401, 403):
+        made["headers"] = {"WWW-Authenticate": _header("The challenge (RFC 6750, section 3).")}
+    if status == ERROR_RESPONSES[Reason.KEYS_UNAVAILABLE].status:
+        made["headers"] = {"Retry-After": _header("Seconds until it is worth another try.")}
+    if status == 405:
+        made["headers"] = {"Allow": _header("The methods that the path has.")}
+    return made
+
+
+def _header(told: str) -> Document:
+    return {"description": told, "schema": {"type": "string"}}

@@ -1,0 +1,516 @@
+"""Every setting, once: its variable, its place in ``config/``, its default, and how it is read and checked.
+
+A setting is looked up in ``config/``, and in the environment if it is not there. All problems are reported at once.
+"""
+
+import os
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from ipaddress import ip_address
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from zuplo_origin.jwks.client import Policy
+from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url
+from zuplo_origin.jwks.keys import ALGORITHMS
+from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience
+
+METADATA = "/.well-known/oauth-protected-resource"
+"""Path of the metadata (RFC 9728, section 3)."""
+SHARED_ISSUERS = ("dev.zuplo.com", "/v1/client-auth/")
+"""Host and path of the issuers that sign for every Zuplo customer."""
+OWNER_CLAIMS = ("account", "project")
+"""Claims that tell one Zuplo customer from another."""
+SHORTEST_KEY = 32
+"""Bytes of ``APP_KEY``."""
+ENVIRONMENTS = ("local", "testing", "production")
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+_RESERVED_HEADERS = ("host", "connection", "content-length", "content-type", "cookie", "transfer-encoding", "zp-rid")
+_QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
+_REDIS = re.compile(r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[0-9]*)?")
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~-]+)*/?")
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class BadSettings(Exception):
+    """Invalid settings. Its text has a line for each: the variable, its value, and what is expected."""
+
+
+class Config(Protocol):
+    """Masonite's configuration: ``get("jwt.leeway")`` is ``LEEWAY`` in ``config/jwt.py``."""
+
+    def get(self, path: str, default: Any = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Paths of PEM files; all ``None`` if the server speaks plain http."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True)
+class IssuerSettings:
+    """One issuer: its ``iss``, where its keys are, and what its tokens must contain."""
+
+    name: str
+    jwks_url: str
+    audiences: Audiences
+    algorithms: frozenset[str]
+    required_claims: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. Durations are in seconds, sizes in bytes; ``threads`` and ``streams`` are of each process."""
+
+    environment: str
+    name: str
+    issuers: tuple[IssuerSettings, ...]
+    leeway: float
+    header: str
+    scheme: str
+    realm: str
+    jwks: Policy
+    cache_size: int
+    jwks_max_bytes: int
+    jwks_store: str
+    key: bytes
+    port: int
+    processes: int
+    threads: int
+    body_seconds: float
+    host: str
+    keep_alive: float
+    drain_seconds: float
+    streams: int
+    max_connections: int
+    upload_folder: str | None
+    send_seconds: float
+    tls: Tls
+    health_port: int | None
+    public_url: str | None
+    metrics: bool
+    metrics_port: int | None
+
+    @property
+    def resource_metadata(self) -> str | None:
+        """URL of this API's metadata (RFC 9728, section 3.1); ``None`` without ``PUBLIC_URL``."""
+        if self.public_url is None:
+            return None
+        parts = urlsplit(self.public_url)
+        path = "" if parts.path == "/" else parts.path
+        return f"{parts.scheme}://{parts.netloc}{METADATA}{path}"
+
+
+class _Invalid(ValueError):
+    """The value of one setting is invalid. Its text says what is expected."""
+
+
+def _number(low: float, high: float, whole: bool = False) -> Callable[[str], Any]:
+    pattern = r"[0-9]{1,9}" if whole else r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+
+    def read(text: str) -> float:
+        value = float(text) if re.fullmatch(pattern, text) else None
+        if value is None or not low <= value <= high:
+            raise _Invalid(f"a {'whole ' if whole else ''}number from {low} to {high}")
+        return int(value) if whole else value
+
+    return read
+
+
+def _whole(low: int, high: int) -> Callable[[str], Any]:
+    return _number(low, high, whole=True)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise _Invalid("True or False")
+    return _BOOLEANS[text.lower()]
+
+
+def _environment(text: str) -> str:
+    if text not in ENVIRONMENTS:
+        raise _Invalid("local, testing or production")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise _Invalid("an IP address: 0.0.0.0, 127.0.0.1, or :: for IPv6 and IPv4") from None
+    return text
+
+
+def _header(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text):
+        raise _Invalid("the name of a header: letters, digits and single hyphens")
+    if text.lower() in _RESERVED_HEADERS:
+        raise _Invalid("another header: this one has a meaning of its own")
+    return text
+
+
+def _scheme(text: str) -> str:
+    if text and not _HEADER_NAME.fullmatch(text):
+        raise _Invalid("one word, such as Bearer, or an empty value for a bare token")
+    return text
+
+
+def _quotable(text: str) -> str:
+    if text and not _QUOTABLE.fullmatch(text):
+        raise _Invalid('printable ASCII without " and \\')
+    return text
+
+
+def _public_url(text: str) -> str:
+    if not (is_acceptable_url(text) and _PUBLIC_URL.fullmatch(text)):
+        raise _Invalid("the https URL that clients call, without a query; http for loopback only")
+    return text
+
+
+def _folder(text: str) -> str:
+    if not (os.path.isdir(text) and os.access(text, os.W_OK)):
+        raise _Invalid("the path of a folder that this process can write to")
+    return text
+
+
+def _store(text: str) -> str:
+    if text not in ("memory", "file") and not (_REDIS.fullmatch(text) and _has_valid_port(text)):
+        raise _Invalid("memory, file, redis://host:6379/0, or rediss:// for TLS")
+    return text
+
+
+def _has_valid_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _key(text: str) -> bytes:
+    if len(text.encode()) < SHORTEST_KEY:
+        raise _Invalid(f"{SHORTEST_KEY} random bytes or more, the same for all processes")
+    return text.encode()
+
+
+def _certificate(text: str) -> Path:
+    """Return the path of a PEM file whose first certificate is valid now."""
+    from cryptography import x509
+
+    try:
+        certificates = x509.load_pem_x509_certificates(Path(text).read_bytes())
+    except OSError as error:
+        raise _Invalid(f"the path of a PEM file with a certificate ({error.strerror})") from None
+    except ValueError:
+        raise _Invalid("the path of a PEM file with a certificate (it contains none)") from None
+    now, first = datetime.now(timezone.utc), certificates[0]
+    if now > first.not_valid_after_utc:
+        raise _Invalid(f"a valid certificate (it expired on {first.not_valid_after_utc:%Y-%m-%d})")
+    if now < first.not_valid_before_utc:
+        raise _Invalid(f"a valid certificate (it is not valid before {first.not_valid_before_utc:%Y-%m-%d})")
+    return Path(text)
+
+
+def _file(text: str) -> Path:
+    try:
+        Path(text).read_bytes()
+    except OSError as error:
+        raise _Invalid(f"the path of a PEM file with the private key ({error.strerror})") from None
+    return Path(text)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its place in ``config/``, its default, and its reader. A secret's value is never printed."""
+
+    path: str
+    default: str
+    read: Callable[[str], Any] = str
+    secret: bool = False
+
+
+SETTINGS = {
+    "APP_ENV": Setting("application.env", "production", _environment),
+    "APP_NAME": Setting("application.name", "Zuplo origin", _quotable),
+    "APP_DEBUG": Setting("application.debug", "False", _boolean),
+    "APP_KEY": Setting("application.key", "", _key, secret=True),
+    "PUBLIC_URL": Setting("application.public_url", "", _public_url),
+    "JWT_ISSUER": Setting("jwt.issuer", ""),
+    "JWKS_URL": Setting("jwt.jwks_url", ""),
+    "JWT_AUDIENCE": Setting("jwt.audience", ""),
+    "JWT_ALGORITHMS": Setting("jwt.algorithms", "EdDSA,RS256,ES256,PS256"),
+    "JWT_REQUIRED_CLAIMS": Setting("jwt.required_claims", ""),
+    "JWT_LEEWAY": Setting("jwt.leeway", "30", _number(0, 300)),
+    "JWT_HEADER": Setting("jwt.header", "Authorization", _header),
+    "JWT_SCHEME": Setting("jwt.scheme", "Bearer", _scheme),
+    "JWT_REALM": Setting("jwt.realm", "", _quotable),
+    "JWT_CACHE_SIZE": Setting("jwt.cache_size", "1024", _whole(0, 16384)),
+    "JWKS_TTL": Setting("jwt.jwks_ttl", "600", _number(1, 86400)),
+    "JWKS_MAX_STALE": Setting("jwt.jwks_max_stale", "3600", _number(0, 604800)),
+    "JWKS_TIMEOUT": Setting("jwt.jwks_timeout", "5", _number(0.1, 30)),
+    "JWKS_COOLDOWN": Setting("jwt.jwks_cooldown", "30", _number(1, 3600)),
+    "JWKS_MAX_BYTES": Setting("jwt.jwks_max_bytes", "65536", _whole(1024, 1_048_576)),
+    "JWKS_STORE": Setting("jwt.jwks_store", "memory", _store, secret=True),
+    "METRICS_ENABLED": Setting("metrics.enabled", "False", _boolean),
+    "METRICS_PORT": Setting("metrics.port", "", _whole(1, 65535)),
+    "HOST": Setting("server.host", "0.0.0.0", _address),  # noqa: S104
+    "PORT": Setting("server.port", "8000", _whole(1, 65535)),
+    "HEALTH_PORT": Setting("server.health_port", "", _whole(1, 65535)),
+    "WEB_CONCURRENCY": Setting("server.processes", "2", _whole(1, 256)),
+    "WEB_THREADS": Setting("server.threads", "8", _whole(1, 1024)),
+    "WEB_STREAMS": Setting("server.streams", "8", _whole(1, 1024)),
+    "MAX_CONNECTIONS": Setting("server.max_connections", "2048", _whole(16, 65536)),
+    "KEEP_ALIVE": Setting("server.keep_alive", "930", _number(1, 3600)),
+    "BODY_TIMEOUT": Setting("server.body_timeout", "30", _number(1, 3600)),
+    "SEND_TIMEOUT": Setting("server.send_timeout", "30", _number(1, 3600)),
+    "SHUTDOWN_DRAIN": Setting("server.shutdown_drain", "2", _number(0, 60)),
+    "UPLOAD_DIR": Setting("server.upload_dir", "", _folder),
+    "TLS_CERT": Setting("server.tls_cert", "", _certificate),
+    "TLS_KEY": Setting("server.tls_key", "", _file),
+    "TLS_CLIENT_CA": Setting("server.tls_client_ca", "", _certificate),
+}
+"""Variable to setting. An empty value means the default, except for ``JWT_SCHEME``."""
+
+
+class _Reader:
+    """Reads settings from ``config`` and the environment, and collects the problems."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._problems: list[str] = []
+
+    def raw(self, name: str) -> Any:
+        """Return what is set, as it stands, or the default."""
+        setting = SETTINGS[name]
+        value = self._config.get(setting.path)
+        value = os.environ.get(name) if value is None else value
+        return setting.default if value is None or (value == "" and name != "JWT_SCHEME") else value
+
+    def read(self, name: str) -> Any:
+        """Return the value; ``None`` if nothing is set, or if it is invalid, which is then a problem."""
+        value = self.raw(name)
+        if value == "" and SETTINGS[name].default == "":
+            return None
+        try:
+            return SETTINGS[name].read(str(value).strip())
+        except _Invalid as error:
+            self.add(name, value, str(error))
+            return None
+
+    def add(self, name: str, value: Any, expected: str) -> None:
+        """Add a problem. A secret, and a URL with credentials, are not repeated."""
+        if value in (None, "", [], {}):
+            found = "not set"
+        elif SETTINGS[name].secret or "@" in str(value):
+            found = "invalid value (not shown)"
+        else:
+            found = f"invalid value {str(value)[:200]!r}"
+        problem = f"{name}: {found}; expected {expected}"
+        if problem not in self._problems:
+            self._problems.append(problem)
+
+    def raise_if_any(self) -> None:
+        if self._problems:
+            count = len(self._problems)
+            title = "1 invalid setting" if count == 1 else f"{count} invalid settings"
+            raise BadSettings("\n  ".join([f"Cannot start: {title}.", *self._problems]))
+
+
+def is_setting(name: str) -> bool:
+    """Return whether ``name`` is a variable that configures this application."""
+    return name in SETTINGS
+
+
+def read_settings(config: Config) -> Settings:
+    """Return the settings. Raises ``BadSettings`` with every problem."""
+    reader = _Reader(config)
+    values = {name: reader.read(name) for name in SETTINGS}
+    environment = values["APP_ENV"] or "production"
+    _check_together(reader, values, environment)
+    name = values["APP_NAME"] or ""
+    issuers = _read_issuers(reader, config.get("jwt.issuers"), environment)
+    tls = _read_tls(reader, values)
+    reader.raise_if_any()
+    return Settings(
+        environment=environment,
+        name=name,
+        issuers=issuers,
+        leeway=values["JWT_LEEWAY"],
+        header=values["JWT_HEADER"],
+        scheme=values["JWT_SCHEME"],
+        realm=values["JWT_REALM"] or name,
+        jwks=Policy(
+            ttl=values["JWKS_TTL"],
+            max_stale=values["JWKS_MAX_STALE"],
+            timeout=values["JWKS_TIMEOUT"],
+            cooldown=values["JWKS_COOLDOWN"],
+        ),
+        cache_size=values["JWT_CACHE_SIZE"],
+        jwks_max_bytes=values["JWKS_MAX_BYTES"],
+        jwks_store=values["JWKS_STORE"],
+        key=values["APP_KEY"] or b"",
+        port=values["PORT"],
+        processes=values["WEB_CONCURRENCY"],
+        threads=values["WEB_THREADS"],
+        body_seconds=values["BODY_TIMEOUT"],
+        host=values["HOST"],
+        keep_alive=values["KEEP_ALIVE"],
+        drain_seconds=values["SHUTDOWN_DRAIN"],
+        streams=values["WEB_STREAMS"],
+        max_connections=values["MAX_CONNECTIONS"],
+        upload_folder=values["UPLOAD_DIR"],
+        send_seconds=values["SEND_TIMEOUT"],
+        tls=tls,
+        health_port=values["HEALTH_PORT"],
+        public_url=values["PUBLIC_URL"],
+        metrics=values["METRICS_ENABLED"],
+        metrics_port=values["METRICS_PORT"],
+    )
+
+
+def _check_together(reader: _Reader, values: Mapping[str, Any], environment: str) -> None:
+    """Add the problems of settings that are valid by themselves, but not with others."""
+    if values["APP_DEBUG"] and environment == "production":
+        reader.add("APP_DEBUG", reader.raw("APP_DEBUG"), "False in production")
+    if values["JWKS_STORE"] not in (None, "memory") and not reader.raw("APP_KEY"):
+        expected = f"{SHORTEST_KEY} random bytes or more, the same for all processes: JWKS_STORE needs it"
+        reader.add("APP_KEY", None, expected)
+    ports = {name: values[name] for name in ("PORT", "METRICS_PORT", "HEALTH_PORT")}
+    for name in ("METRICS_PORT", "HEALTH_PORT"):
+        others = [other for other in ports if other < name or other == "PORT"]
+        if ports[name] is not None and ports[name] in [ports[other] for other in others if other != name]:
+            reader.add(
+                name, ports[name], f"another port than {' and '.join(other for other in ports if other != name)}"
+            )
+    if values["METRICS_PORT"] is not None and values["METRICS_ENABLED"] is False:
+        reader.add("METRICS_PORT", values["METRICS_PORT"], "METRICS_ENABLED=True too, or neither")
+    if reader.raw("TLS_CLIENT_CA") and not reader.raw("HEALTH_PORT"):
+        reader.add("HEALTH_PORT", None, "a port: TLS_CLIENT_CA rejects probes, which have no certificate")
+
+
+def _read_tls(reader: _Reader, values: Mapping[str, Any]) -> Tls:
+    has_certificate, has_key = bool(reader.raw("TLS_CERT")), bool(reader.raw("TLS_KEY"))
+    if has_certificate != has_key:
+        missing = "TLS_KEY" if has_certificate else "TLS_CERT"
+        reader.add(missing, None, "the path of a PEM file: TLS_CERT and TLS_KEY need each other")
+    if reader.raw("TLS_CLIENT_CA") and not has_certificate:
+        reader.add("TLS_CERT", None, "the path of a PEM file: TLS_CLIENT_CA needs it")
+    certificate, key = values["TLS_CERT"], values["TLS_KEY"]
+    if certificate and key:
+        problem = _why_key_does_not_fit(certificate, key)
+        if problem:
+            reader.add("TLS_KEY", str(key), f"the private key of TLS_CERT, without a passphrase ({problem})")
+    return Tls(certificate, key, values["TLS_CLIENT_CA"])
+
+
+def _why_key_does_not_fit(certificate: Path, key: Path) -> str | None:
+    asked = False
+
+    def ask() -> str:
+        nonlocal asked
+        asked = True
+        return ""
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, ask)
+    except (ssl.SSLError, ValueError) as error:
+        if asked:
+            return "it has a passphrase"
+        return "it is another key" if "KEY_VALUES_MISMATCH" in str(error) else "it cannot be used"
+    return None
+
+
+def _read_issuers(reader: _Reader, entries: Any, environment: str) -> tuple[IssuerSettings, ...]:
+    """Return the issuers: those of ``ISSUERS`` in ``config/jwt.py``, or those that the variables describe."""
+    if not entries:
+        names, urls = _values(reader.raw("JWT_ISSUER")), _values(reader.raw("JWKS_URL"))
+        if urls and len(urls) != len(names) and names:
+            reader.add("JWKS_URL", reader.raw("JWKS_URL"), "one URL for each issuer in JWT_ISSUER, or none")
+        entries = [{"issuer": name, "jwks_url": url} for name, url in zip_longest(names or [""], urls) if name or url]
+    named = [entry for entry in entries if entry.get("issuer")]
+    if not named:
+        reader.add("JWT_ISSUER", None, "the iss of your gateway's tokens: https://<host>/__zuplo/issuer")
+        named = [{}]
+    names = [entry.get("issuer") for entry in named]
+    for name in {name for name in names if names.count(name) > 1}:
+        reader.add("JWT_ISSUER", name, "each issuer once")
+    return tuple(_read_issuer(reader, entry, environment) for entry in named)
+
+
+def _read_issuer(reader: _Reader, entry: Mapping[str, Any], environment: str) -> IssuerSettings:
+    name = entry.get("issuer") or ""
+    if name and (not is_acceptable_url(name) or "?" in name):
+        reader.add("JWT_ISSUER", name, "an https URL without a query; http for loopback only")
+    url = entry.get("jwks_url") or name.rstrip("/") + "/.well-known/jwks.json"
+    if entry.get("jwks_url") and url != DISCOVERY and not is_acceptable_url(url):
+        reader.add("JWKS_URL", url, f"an https URL, or {DISCOVERY}; http for loopback only")
+    required = _required_claims(reader, entry.get("required_claims", reader.raw("JWT_REQUIRED_CLAIMS")))
+    if _is_shared(name) and not all(required.get(claim) for claim in OWNER_CLAIMS):
+        reader.add(
+            "JWT_REQUIRED_CLAIMS",
+            entry.get("required_claims", reader.raw("JWT_REQUIRED_CLAIMS")),
+            f"account=<yours>,project=<yours>: {name} signs for every customer of Zuplo",
+        )
+    audiences = _audiences(reader, entry.get("audience", reader.raw("JWT_AUDIENCE")), environment)
+    algorithms = _algorithms(reader, entry.get("algorithms", reader.raw("JWT_ALGORITHMS")))
+    return IssuerSettings(name, url, audiences, algorithms, required)
+
+
+def _is_shared(name: str) -> bool:
+    try:
+        parts = urlsplit(name)
+        return parts.hostname == SHARED_ISSUERS[0] and parts.path.startswith(SHARED_ISSUERS[1])
+    except ValueError:
+        return False
+
+
+def _audiences(reader: _Reader, value: Any, environment: str) -> Audiences:
+    values = _values(value)
+    if not values:
+        if environment == "production":
+            expected = f"the aud of your gateway's tokens, https://<host>/* for its URLs, or {ANY} for any"
+            reader.add("JWT_AUDIENCE", value, expected)
+        return Audiences.of([ANY])
+    try:
+        return Audiences.of(values)
+    except BadAudience as bad:
+        reader.add("JWT_AUDIENCE", value, str(bad))
+        return Audiences.of([])
+
+
+def _algorithms(reader: _Reader, value: Any) -> frozenset[str]:
+    values = _values(value)
+    wrong = [each for each in values if each not in ALGORITHMS]
+    if wrong or not values:
+        expected = f"some of {', '.join(ALGORITHMS)}"
+        if any(each.upper().startswith("HS") or each.lower() == "none" for each in wrong):
+            expected += " (with HS* or none, anyone who can verify a token can make one)"
+        reader.add("JWT_ALGORITHMS", value, expected)
+    return frozenset(values) - frozenset(wrong)
+
+
+def _required_claims(reader: _Reader, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    required: dict[str, Any] = {}
+    for pair in _values(value):
+        name, equals, expected = (part.strip() for part in pair.partition("="))
+        if not (name and equals and expected) or name in required:
+            reader.add("JWT_REQUIRED_CLAIMS", value, "name=value, separated by commas, each name once")
+        required[name] = expected
+    return required
+
+
+def _values(value: Any) -> list[str]:
+    """Return the values in a comma-separated string, or in a list."""
+    values = value.split(",") if isinstance(value, str) else [str(each) for each in value or []]
+    return [each.strip() for each in values if each.strip()]
