@@ -17,10 +17,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.support.issuer import Issuer
-from tests.support.redis import RedisServer
-from tests.support.servers import free_port, production
-from tests.support.signing import Key
+from package_tests.support.issuer import Issuer
+from package_tests.support.redis import RedisServer
+from package_tests.support.servers import free_port, production
+from package_tests.support.signing import Key
 
 TTLS = 3
 

@@ -23,9 +23,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.support.issuer import Issuer
-from tests.support.servers import Server, clean_environment, free_port, production, wait_until_listening
-from tests.support.signing import Key
+from package_tests.support.issuer import Issuer
+from package_tests.support.servers import Server, clean_environment, free_port, production, wait_until_listening
+from package_tests.support.signing import Key
 
 from .peers import PEERS, install
 from .processes import cpu_seconds, largest_mib

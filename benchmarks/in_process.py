@@ -20,9 +20,9 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 
-from tests.support.issuer import Issuer
-from tests.support.signing import Key, unb64
-from tests.support.wsgi_client import environ
+from package_tests.support.issuer import Issuer
+from package_tests.support.signing import Key, unb64
+from package_tests.support.wsgi_client import environ
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 REQUESTS = 400

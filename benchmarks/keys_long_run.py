@@ -16,9 +16,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.support.issuer import Issuer, send
-from tests.support.servers import Server, free_port, production
-from tests.support.signing import Key
+from package_tests.support.issuer import Issuer, send
+from package_tests.support.servers import Server, free_port, production
+from package_tests.support.signing import Key
 
 ROTATION, AHEAD, OUTAGE, COOLDOWN = 20, 60, 20, 30
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from jose import jwt
 
-from tests.support.issuer import Issuer
-from tests.support.servers import ROOT, clean_environment, free_port
+from package_tests.support.issuer import Issuer
+from package_tests.support.servers import ROOT, clean_environment, free_port
 
 CONNECTIONS = 16
 CALLERS = ("alice", "bob", "nobody")

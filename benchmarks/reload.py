@@ -22,9 +22,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from tests.support.issuer import Issuer
-from tests.support.project import copy_of_the_project
-from tests.support.servers import Server, free_port
+from package_tests.support.issuer import Issuer
+from package_tests.support.project import copy_of_the_project
+from package_tests.support.servers import Server, free_port
 
 CONTROLLER = """
 from masonite.controllers import Controller

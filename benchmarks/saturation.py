@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from tests.support.issuer import Issuer
-from tests.support.servers import Server, clean_environment, free_port, production
-from tests.support.signing import Key
+from package_tests.support.issuer import Issuer
+from package_tests.support.servers import Server, clean_environment, free_port, production
+from package_tests.support.signing import Key
 
 from .processes import largest_mib
 

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.issuer import Issuer
-from tests.support.project import copy_of_the_project
-from tests.support.servers import Server, free_port
+from package_tests.support.issuer import Issuer
+from package_tests.support.project import copy_of_the_project
+from package_tests.support.servers import Server, free_port
 
 from .peers import PEERS, install
 from .processes import family, resident_mib

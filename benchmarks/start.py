@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.issuer import Issuer
-from tests.support.servers import free_port, production
-from tests.support.signing import Key
+from package_tests.support.issuer import Issuer
+from package_tests.support.servers import free_port, production
+from package_tests.support.signing import Key
 
 from .processes import family, largest_mib, resident_mib
 from .saturation import load

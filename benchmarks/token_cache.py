@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.signing import Key
+from package_tests.support.signing import Key
 from zuplo_origin.jwks.keys import ALGORITHMS, KeySet, parse_key_set
 from zuplo_origin.jwt.claims import Audiences
 from zuplo_origin.jwt.verifier import Issuer, TokenVerifier

@@ -1,0 +1,263 @@
+"""What is counted: over HTTP, on several processes, and never under a name that a client chose."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from package_tests.support.issuer import Issuer, send
+from package_tests.support.project import copy_of_the_project, craft
+from package_tests.support.servers import ROOT, Server, free_port, production
+from package_tests.support.signing import Key
+from package_tests.support.wsgi_client import request
+from zuplo_origin.jwt.reasons import Reason
+
+NOW = int(time.time())
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    made = Issuer([Key("EdDSA", "k-EdDSA"), Key("ES256", "k-ES256")])
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def gone():
+    """An issuer that never answers well."""
+    made = Issuer([Key("EdDSA", "gone")])
+    made.behave = lambda handler: send(handler, 500, b"")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(gateway, gone, tmp_path_factory):
+    """The production server of a project with a route that asks for a scope."""
+    folder = tmp_path_factory.mktemp("metrics")
+    project = copy_of_the_project(folder / "project", "tests")
+    assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
+    settings = {
+        "JWT_ISSUER": f"{gateway.name},{gone.name}",
+        "JWT_AUDIENCE": "https://api.test/*",
+        "JWT_ALGORITHMS": "EdDSA",
+        "JWT_REQUIRED_CLAIMS": "account=acme",
+        "METRICS_ENABLED": "True",
+        "TMPDIR": str(folder),
+        "WEB_CONCURRENCY": "2",
+        "PORT": str(free_port()),
+    }
+    command = [sys.executable, "-m", "zuplo_origin.server"]
+    with Server(command, int(settings["PORT"]), folder / "log", settings, project) as running:
+        wait_until(lambda: running.output().count("jwks_first_keys") == 2)
+        yield running
+
+
+def wait_until(fulfilled):
+    end = time.monotonic() + 30
+    while not fulfilled():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def samples(text):
+    found = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            labels = {name: value for name, value in sample.labels.items() if name != "le"}
+            found.setdefault((sample.name, *sorted(labels.items())), sample.value)
+    return found
+
+
+def counted(server, name, **labels):
+    return samples(server.get("/metrics")[2]).get((name, *sorted(labels.items())), 0)
+
+
+def refused(gateway, gone):
+    """A request for each reason: its path, and what stands in the header."""
+
+    def token(algorithm="EdDSA", header=None, **claims):
+        return "Bearer " + gateway.token(algorithm, header, **{"account": "acme"} | claims)
+
+    return {
+        "no_token": None,
+        "several_tokens": "Bearer a, Bearer b",
+        "too_large": "Bearer " + "a" * 9000,
+        "malformed": "Bearer a.b",
+        "algorithm_not_allowed": token("ES256"),
+        "critical_header": token(header={"crit": ["x"]}),
+        "wrong_type": token(header={"typ": "dpop+jwt"}),
+        "unknown_issuer": token(iss="https://stranger.example"),
+        "unknown_key": token(header={"kid": "nobody's"}),
+        "bad_signature": token().rpartition(".")[0] + "." + token(jti="x").rpartition(".")[2],
+        "expired": token(iat=1, exp=2),
+        "not_yet_valid": token(nbf=NOW + 9999),
+        "issued_in_future": token(iat=NOW + 9999),
+        "wrong_audience": token(aud="another"),
+        "missing_claim": token(exp=None),
+        "invalid_claim": token(exp="soon"),
+        "claim_mismatch": token(account="another"),
+        "sender_constrained": token(cnf={}),
+        "insufficient_scope": token(),
+        "keys_unavailable": "Bearer " + gone.token(account="acme"),
+    }
+
+
+def test_each_refusal_is_counted_under_its_reason_by_whichever_process(server, gateway, gone):
+    cases = refused(gateway, gone)
+    assert set(cases) == {reason.value for reason in Reason}
+    answers = {}
+    for reason, header in cases.items():
+        path = "/orders" if reason == "insufficient_scope" else "/protected"
+        answers[reason] = server.get(path, {} if header is None else {"Authorization": header})[0]
+
+    for _ in range(6):  # whichever process answers
+        found = samples(server.get("/metrics")[2])
+        told = {reason: found["jwt_refusals_total", ("reason", reason)] for reason in cases}
+        assert told == dict.fromkeys(cases, 1), answers
+    assert counted(server, "jwks_unknown_keys_total", issuer=gateway.name) == 1
+    assert counted(server, "http_requests_total", method="GET", route="/protected", status="401") == 17
+    assert counted(server, "http_requests_total", method="GET", route="/orders", status="403") == 1
+    assert counted(server, "http_requests_total", method="GET", route="/protected", status="503") == 1
+
+
+def test_tokens_that_are_let_in_are_timed_and_looked_up(server, gateway):
+    verified = counted(server, "jwt_verification_seconds_count", algorithm="EdDSA")
+    misses = counted(server, "jwt_cache_total", outcome="miss")
+    for number in range(10):
+        token = gateway.token(account="acme", jti=str(number))
+        assert server.get("/protected", {"Authorization": f"Bearer {token}"})[0] == 200
+    assert counted(server, "jwt_verification_seconds_count", algorithm="EdDSA") == verified + 10
+    assert counted(server, "jwt_cache_total", outcome="miss") == misses + 10
+
+    token = gateway.token(account="acme", jti="again")
+    for _ in range(12):
+        server.get("/protected", {"Authorization": f"Bearer {token}"})
+    assert counted(server, "jwt_cache_total", outcome="hit") >= 1
+
+
+def test_keys_are_told_by_their_issuer(server, gateway, gone):
+    found = samples(server.get("/metrics")[2])
+
+    assert found["jwks_keys", ("issuer", gateway.name)] == 1  # the other one is of no allowed algorithm
+    assert found["jwks_keys", ("issuer", gone.name)] == 0
+    assert 0 < found["jwks_age_seconds", ("issuer", gateway.name)] < 120
+    assert found["jwks_stale_seconds", ("issuer", gateway.name)] == 0
+    assert found["jwks_fetches_total", ("issuer", gateway.name), ("outcome", "ok")] >= 2
+    assert found["jwks_fetches_total", ("issuer", gone.name), ("outcome", "failed")] >= 2
+    assert found["jwks_fetch_seconds_count", ("issuer", gateway.name)] >= 2
+
+
+def test_no_label_takes_a_value_from_a_client(server, gateway):
+    known = {gateway.name} | set(Reason) | {"ok", "failed", "hit", "miss", "EdDSA", "other", "-", "GET", "OPTIONS"}
+    for method, path in (("X-EVIL", "/evil-1"), ("GET", "/evil-2?evil-3"), ("EVIL", "/protected"), ("OPTIONS", "/x")):
+        server.get(path, {"Host": "evil-4", "X-Evil": "evil-5"}, method)
+    text = server.get("/metrics")[2].decode()
+
+    assert "evil" not in text.lower()
+    values = {value for key in samples(text.encode()) for name, value in key[1:] if name not in ("issuer", "status")}
+    routes = {"/protected", "/orders", "/health/live", "/metrics"}
+    assert values - known - routes == set()
+
+
+def test_the_alerts_ask_for_what_there_is(server, gateway):
+    server.get("/protected", {"Authorization": f"Bearer {gateway.token(account='acme')}"})
+    table = [line for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("|")]
+    asked = set(re.findall(r"\b(?:http|jwt|jwks)_[a-z_]+", "".join(table)))
+    told = server.get("/metrics")[2].decode()
+
+    assert len(asked) >= 8 and "jwks_cooldown_hits_total" in asked
+    assert {name for name in asked if f"# TYPE {re.sub('(_total|_bucket)$', '', name)}" not in told} == set()
+
+
+def test_a_reload_keeps_what_was_counted_and_forgets_who_is_gone(server, gateway):
+    before = counted(server, "jwt_refusals_total", reason="no_token")
+    children = server.workers()
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not children & server.workers() and len(server.workers()) == 2)
+
+    assert counted(server, "jwt_refusals_total", reason="no_token") == before
+    wait_until(lambda: counted(server, "jwks_age_seconds", issuer=gateway.name) < 60)
+    assert counted(server, "jwks_keys", issuer=gateway.name) == 1
+
+
+def test_they_are_off_unless_asked_for(application):
+    assert request(application, "GET", "/metrics").status == 404
+
+
+def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
+    port = free_port()
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)} | {
+        "TMPDIR": str(tmp_path)
+    }
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        wait_until(lambda: listens(port))
+        server.get("/protected")
+        assert server.get("/metrics")[0] == 404
+        assert "/metrics" not in json.loads(server.get("/openapi.json")[2])["paths"]
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            asked = {}
+            for method, path in (("GET", "/"), ("POST", "/metrics"), ("GET", "/metrics")):
+                connection.request(method, path)
+                asked[method, path] = connection.getresponse()
+                text = asked[method, path].read()
+        assert [answer.status for answer in asked.values()] == [404, 501, 200]
+        assert asked["GET", "/metrics"].headers["Content-Type"].startswith("text/plain")
+        assert samples(text)["jwt_refusals_total", ("reason", "no_token")] == 1
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def files(process):
+    """How many files a process has open."""
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
+def test_slow_readers_hold_up_nothing(gateway, tmp_path):
+    port = free_port()
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)} | {
+        "TMPDIR": str(tmp_path)
+    }
+    with production(free_port(), tmp_path / "log", **settings) as server, ExitStack() as opened:
+        wait_until(lambda: server.output().count("jwks_first_keys") == 2)
+        wait_until(lambda: listens(port))
+        before = {process: files(process) for process in (server.process.pid, *server.workers())}
+        slow = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(100)]
+        for each in slow:
+            with suppress(OSError):
+                each.sendall(b"G")
+        wait_until(lambda: files(server.process.pid) < before[server.process.pid] + 25)
+        children = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not children & server.workers() and len(server.workers()) == 2)
+        assert max(map(files, server.workers())) < max(map(before.get, children)) + 10
+        for each in slow:
+            with suppress(OSError):
+                while each.recv(100):
+                    continue  # until it is shut
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("GET", "/metrics")
+            assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize("which", ["PORT", "METRICS_PORT"])
+def test_a_port_that_is_taken_is_told(gateway, tmp_path, which):
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "TMPDIR": str(tmp_path)}
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104
+        port = taken.getsockname()[1]
+        server = production(free_port(), tmp_path / "log", **settings | {which: str(port)})
+        server.process.wait(30)
+        server._out.close()
+
+    assert server.process.returncode == 1 and server.output().strip() == f"{which} {port} is taken."

@@ -1,0 +1,111 @@
+"""The API description: out of the routes, and of nothing else."""
+
+import pytest
+from masonite.controllers import Controller
+from masonite.response import Response
+from masonite.routes import Route
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from package_tests.support.applications import application as application_of
+from package_tests.support.wsgi_client import request
+from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.openapi.description import Description
+
+
+class ThingController(Controller):
+    """Things."""
+
+    def show(self, response: Response, id, part=None):
+        """Show a thing.
+
+        Whole, or a part of it.
+        """
+        return {}
+
+    def store(self):
+        return {}
+
+
+def description(*routes, header="Authorization", scheme="Bearer"):
+    made = application_of(*routes)
+    return Description(made.make("router"), "Things", "1.2.3", header, scheme)
+
+
+@pytest.fixture
+def described(application):
+    return request(application, "GET", "/openapi.json").json
+
+
+def test_it_is_valid_and_says_what_the_routes_are(application, described):
+    validate(described, cls=OpenAPIV31SpecValidator)
+    routes = {(route.url, "get") for route in application.make("router").routes}
+
+    assert described["openapi"].startswith("3.1")
+    assert {(path, method) for path, entry in described["paths"].items() for method in entry} == routes
+
+
+def test_a_guarded_route_names_the_guard_and_what_it_answers(described):
+    operation = described["paths"]["/protected"]["get"]
+
+    assert described["components"]["securitySchemes"]["gateway"]["scheme"] == "bearer"
+    assert operation["security"] == [{"gateway": []}]
+    assert set(operation["responses"]) == {"200", "400", "401", "404", "500", "503"}
+    assert operation["summary"] == "Tell a caller who got in what their token says."
+
+
+def test_a_route_that_anyone_may_ask_has_no_guard(described):
+    operation = described["paths"]["/health/live"]["get"]
+
+    assert "security" not in operation and "401" not in operation["responses"]
+
+
+def test_every_refusal_is_one_of_the_answers(described):
+    responses = described["components"]["responses"]
+    for refusal in ERROR_RESPONSES.values():
+        schema = responses[str(refusal.status)]["content"]["application/json"]["schema"]
+        assert refusal.error in schema["properties"]["error"]["enum"]
+        assert refusal.details is None or refusal.details in schema["properties"]["details"]["enum"]
+
+
+def test_parameters_scopes_bodies_and_descriptions():
+    made = description(
+        Route.get("/things/@id:int/?part", ThingController.show).middleware("probe"),
+        Route.post("/things", ThingController.store),
+        Route.put("/things/@id", ThingController.store),
+        Route.delete("/things/@id", ThingController.store),
+    )
+    made._router._middlewares.add({"jwt": []})
+    document = made.document()
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+    whole, part = (document["paths"][path]["get"] for path in ("/things/{id}", "/things/{id}/{part}"))
+    assert [each["name"] for each in whole["parameters"]] == ["id"]
+    assert [each["name"] for each in part["parameters"]] == ["id", "part"]
+    assert part["parameters"][0]["schema"] == {"type": "integer"}
+    assert (part["summary"], part["description"]) == ("Show a thing.", "Whole, or a part of it.")
+    assert part["operationId"] != whole["operationId"]
+    store = document["paths"]["/things"]["post"]
+    assert "application/json" in store["requestBody"]["content"] and {"413", "415"} <= set(store["responses"])
+    assert set(document["paths"]["/things/{id}"]) == {"get", "put", "delete"}
+
+
+def test_scopes_are_told_with_their_403(application):
+    router = application.make("router")
+    before = router.routes
+    try:
+        router.add(Route.get("/things", ThingController.store).middleware("jwt:read:things,write:things"))
+        operation = request(application, "GET", "/openapi.json").json["paths"]["/things"]["get"]
+    finally:
+        router.routes = before
+
+    assert operation["security"] == [{"gateway": ["read:things", "write:things"]}]
+    assert "403" in operation["responses"]
+    assert "/things" not in request(application, "GET", "/openapi.json").json["paths"]
+
+
+def test_a_token_in_another_header_is_told_as_it_is():
+    document = description(header="X-Service-Token", scheme="").document()
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+    scheme = document["components"]["securitySchemes"]["gateway"]
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-Service-Token")

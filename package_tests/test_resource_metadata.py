@@ -1,0 +1,83 @@
+"""What clients are told of this origin (RFC 9728): by the URL that is configured, and never by the request's Host."""
+
+import json
+import sys
+
+import pytest
+
+from package_tests.support.issuer import Issuer
+from package_tests.support.project import copy_of_the_project, craft
+from package_tests.support.servers import Server, free_port, production
+from package_tests.support.wsgi_client import request
+from zuplo_origin.settings import read_settings
+
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+
+
+def test_it_is_off_where_no_url_is_configured(application):
+    assert request(application, "GET", WELL_KNOWN).status == 404
+    assert "resource_metadata" not in request(application, "GET", "/protected").headers["www-authenticate"]
+
+
+def test_the_metadata_and_the_challenges_that_lead_to_it(tmp_path):
+    issuer = Issuer()
+    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com/v1"}
+    with production(free_port(), tmp_path / "log", **settings) as server:
+        evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
+        answers = [server.get(path, evil) for path in (WELL_KNOWN, f"{WELL_KNOWN}/v1")]
+        missing = server.get("/protected", evil)
+        invalid = server.get("/protected", {"Authorization": "Bearer a.b.c"})
+        double = server.get("/protected", {"Authorization": "Bearer a, Bearer b"})
+        good = server.get("/protected", {"Authorization": f"Bearer {issuer.token()}"})
+        document = json.loads(server.get("/openapi.json")[2])
+    issuer.close()
+
+    for status, headers, body in answers:
+        assert (status, headers["content-type"]) == (200, "application/json; charset=utf-8")
+        assert json.loads(body) == {
+            "resource": "https://api.example.com/v1",
+            "resource_name": "Zuplo origin",
+            "authorization_servers": [issuer.name],
+            "bearer_methods_supported": ["header"],
+        }
+    told = f'resource_metadata="https://api.example.com{WELL_KNOWN}/v1"'
+    assert missing[1]["www-authenticate"] == f'Bearer realm="Zuplo origin", {told}'
+    assert [answer[0] for answer in (missing, invalid, double)] == [401, 401, 400]
+    assert all(answer[1]["www-authenticate"].endswith(told) for answer in (invalid, double))
+    assert (good[0], "www-authenticate" in good[1]) == (200, False)
+    assert WELL_KNOWN in document["paths"]
+
+
+def test_the_scopes_of_the_routes_are_told(tmp_path):
+    project = copy_of_the_project(tmp_path / "project", "tests")
+    assert craft(project, "protected:make", "Orders", "--scope", "write:orders,read:orders").returncode == 0
+    issuer = Issuer()
+    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com"}
+    port = free_port()
+    settings["PORT"] = str(port)
+    with Server([sys.executable, "-m", "zuplo_origin.server"], port, tmp_path / "log", settings, project) as server:
+        told = json.loads(server.get(WELL_KNOWN)[2])
+        challenge = server.get("/orders")[1]["www-authenticate"]
+    issuer.close()
+
+    assert told["scopes_supported"] == ["read:orders", "write:orders"]
+    assert challenge.endswith(f'resource_metadata="https://api.example.com{WELL_KNOWN}"')
+
+
+@pytest.mark.parametrize(
+    ("url", "metadata"),
+    [
+        ("https://api.example.com", "https://api.example.com" + WELL_KNOWN),
+        ("https://api.example.com/", "https://api.example.com" + WELL_KNOWN),
+        ("https://api.example.com:8443/v1/", f"https://api.example.com:8443{WELL_KNOWN}/v1/"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000" + WELL_KNOWN),
+    ],
+)
+def test_where_the_metadata_is(application, url, metadata):
+    config = application.make("config")
+    before = config.get("application.public_url")
+    config.set("application.public_url", url)
+    try:
+        assert read_settings(config).resource_metadata == metadata
+    finally:
+        config.set("application.public_url", before)

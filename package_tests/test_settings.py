@@ -1,0 +1,256 @@
+"""The settings: defaults, and every contradiction told at once."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from package_tests.support.servers import ROOT, clean_environment
+from zuplo_origin.jwt.claims import Audiences, BadAudience
+from zuplo_origin.settings import BadSettings, read_settings
+
+GOOD = {"JWT_ISSUER": "https://gw.example/__zuplo/issuer", "JWT_AUDIENCE": "https://gw.example/*"}
+SHARED = "https://dev.zuplo.com/v1/client-auth/auth_o8PUdhKxSTOiB794GWPwLQCD"
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Settings, read from an environment of just these variables."""
+
+    def read_them(**variables):
+        for name in set(os.environ) - set(clean_environment()):
+            monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+        class Fresh:
+            def get(self, path, default=None):
+                module, _, name = path.partition(".")
+                spec = {}
+                source = (ROOT / "config" / f"{module}.py").read_text()
+                exec(compile(source, module, "exec"), spec)  # noqa: S102
+                return spec[name.upper()]
+
+        return read_settings(Fresh())
+
+    return read_them
+
+
+def problems(read, **variables):
+    with pytest.raises(BadSettings) as caught:
+        read(**GOOD | variables)
+    return str(caught.value)
+
+
+def test_the_defaults(read):
+    settings = read(**GOOD)
+    (issuer,) = settings.issuers
+
+    assert settings.environment == "production"
+    assert (settings.leeway, settings.header, settings.scheme, settings.realm) == (
+        30,
+        "Authorization",
+        "Bearer",
+        "Zuplo origin",
+    )
+    assert (settings.jwks.ttl, settings.jwks.max_stale, settings.jwks.timeout, settings.jwks.cooldown) == (
+        600,
+        3600,
+        5,
+        30,
+    )
+    assert settings.cache_size == 1024
+    assert (settings.jwks_max_bytes, settings.port, settings.processes, settings.threads) == (65536, 8000, 2, 8)
+    assert issuer.name == GOOD["JWT_ISSUER"]
+    assert issuer.jwks_url == "https://gw.example/__zuplo/issuer/.well-known/jwks.json"
+    assert issuer.algorithms == {"EdDSA", "RS256", "ES256", "PS256"}
+    assert issuer.required_claims == {}
+
+
+def test_blank_variables_count_as_not_set(read):
+    settings = read(**GOOD, JWT_LEEWAY="", JWT_HEADER="", PORT="", JWKS_URL="", JWT_ALGORITHMS="")
+
+    assert (settings.leeway, settings.header, settings.port) == (30, "Authorization", 8000)
+
+
+def test_several_issuers_each_with_its_url(read):
+    settings = read(
+        JWT_ISSUER="https://a.example, https://b.example/x/",
+        JWKS_URL="https://keys.example/a,discovery",
+        JWT_AUDIENCE="orders-api",
+        JWT_REQUIRED_CLAIMS="account=acme, project=orders",
+    )
+
+    assert [(one.name, one.jwks_url) for one in settings.issuers] == [
+        ("https://a.example", "https://keys.example/a"),
+        ("https://b.example/x/", "discovery"),
+    ]
+    assert settings.issuers[1].required_claims == {"account": "acme", "project": "orders"}
+
+
+def test_a_bare_token(read):
+    assert read(**GOOD, JWT_SCHEME="").scheme == ""
+
+
+WRONG = {
+    "no issuer": ({"JWT_ISSUER": ""}, "JWT_ISSUER: not set"),
+    "http issuer": ({"JWT_ISSUER": "http://gw.example"}, "JWT_ISSUER: invalid value 'http://gw.example'"),
+    "issuer without a scheme": ({"JWT_ISSUER": "gw.example"}, "JWT_ISSUER: invalid value"),
+    "issuer with a query": ({"JWT_ISSUER": "https://gw.example/?x"}, "JWT_ISSUER: invalid value"),
+    "an issuer twice": ({"JWT_ISSUER": "https://a.example,https://a.example"}, "expected each issuer once"),
+    "more URLs than issuers": ({"JWKS_URL": "https://a/1,https://a/2"}, "JWKS_URL: invalid value"),
+    "fewer URLs than issuers": (
+        {"JWT_ISSUER": "https://a.example,https://b.example", "JWKS_URL": "https://a.example/1"},
+        "JWKS_URL: invalid value",
+    ),
+    "http URL": ({"JWKS_URL": "http://gw.example/jwks"}, "JWKS_URL: invalid value 'http://gw.example/jwks'"),
+    "no audience": ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE: not set"),
+    "audience of every host": ({"JWT_AUDIENCE": "https://*"}, "JWT_AUDIENCE: invalid value 'https://*'"),
+    "audience of part of a path": ({"JWT_AUDIENCE": "https://gw.example/api*"}, "JWT_AUDIENCE: invalid value"),
+    "any audience beside another": ({"JWT_AUDIENCE": "*,orders"}, "stands alone"),
+    "a symmetric algorithm": ({"JWT_ALGORITHMS": "EdDSA,HS256"}, "JWT_ALGORITHMS: invalid value 'EdDSA,HS256'"),
+    "no signature": ({"JWT_ALGORITHMS": "none"}, "anyone who can verify a token can make one"),
+    "an unknown algorithm": ({"JWT_ALGORITHMS": "RS1"}, "expected some of EdDSA"),
+    "no algorithm": ({"JWT_ALGORITHMS": ","}, "JWT_ALGORITHMS: invalid value"),
+    "claims without values": ({"JWT_REQUIRED_CLAIMS": "account"}, "JWT_REQUIRED_CLAIMS: invalid value 'account'"),
+    "a claim twice": ({"JWT_REQUIRED_CLAIMS": "a=1,a=2"}, "each name once"),
+    "the shared issuer": ({"JWT_ISSUER": SHARED}, "JWT_REQUIRED_CLAIMS: not set"),
+    "the shared issuer, half": ({"JWT_ISSUER": SHARED, "JWT_REQUIRED_CLAIMS": "account=a"}, "every customer of Zuplo"),
+    "leeway too large": ({"JWT_LEEWAY": "301"}, "JWT_LEEWAY: invalid value '301'"),
+    "leeway negative": ({"JWT_LEEWAY": "-1"}, "JWT_LEEWAY: invalid value '-1'"),
+    "leeway no number": ({"JWT_LEEWAY": "nan"}, "expected a number from 0 to 300"),
+    "TTL of nothing": ({"JWKS_TTL": "0"}, "JWKS_TTL: invalid value '0'"),
+    "stale for ever": ({"JWKS_MAX_STALE": "604801"}, "JWKS_MAX_STALE: invalid value"),
+    "timeout too long": ({"JWKS_TIMEOUT": "31"}, "expected a number from 0.1 to 30"),
+    "cooldown of nothing": ({"JWKS_COOLDOWN": "0"}, "JWKS_COOLDOWN: invalid value"),
+    "too few bytes": ({"JWKS_MAX_BYTES": "1023"}, "JWKS_MAX_BYTES: invalid value"),
+    "half a byte": ({"JWKS_MAX_BYTES": "2048.5"}, "expected a whole number"),
+    "no port": ({"PORT": "65536"}, "PORT: invalid value"),
+    "no processes": ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY: invalid value"),
+    "no threads": ({"WEB_THREADS": "x"}, "WEB_THREADS: invalid value"),
+    "a header with an underscore": ({"JWT_HEADER": "X_Token"}, "JWT_HEADER: invalid value"),
+    "a header with a colon": ({"JWT_HEADER": "X-Token:"}, "JWT_HEADER: invalid value"),
+    "a header that means something else": ({"JWT_HEADER": "Content-Type"}, "JWT_HEADER: invalid value 'Content-Type'"),
+    "a scheme of two words": ({"JWT_SCHEME": "Bearer Token"}, "JWT_SCHEME: invalid value"),
+    "a realm with quotes": ({"JWT_REALM": 'a"b'}, "JWT_REALM: invalid value"),
+    "a name with a line break": ({"APP_NAME": "a\nb"}, "APP_NAME: invalid value"),
+    "an unknown environment": ({"APP_ENV": "prod"}, "expected local, testing or production"),
+    "debugging in production": ({"APP_DEBUG": "True"}, "expected False in production"),
+    "debugging, perhaps": ({"APP_DEBUG": "maybe"}, "expected True or False"),
+    "counting, perhaps": ({"METRICS_ENABLED": "maybe"}, "METRICS_ENABLED: invalid value"),
+    "a port for nothing": ({"METRICS_PORT": "9000"}, "expected METRICS_ENABLED=True too"),
+    "one port for two": ({"METRICS_PORT": "8000", "METRICS_ENABLED": "yes"}, "expected another port than PORT"),
+    "no port for metrics": ({"METRICS_PORT": "0", "METRICS_ENABLED": "yes"}, "METRICS_PORT: invalid value"),
+    "a public URL in plain text": ({"PUBLIC_URL": "http://api.example.com"}, "PUBLIC_URL: invalid value"),
+    "a public URL with a query": ({"PUBLIC_URL": "https://api.example.com/?a=b"}, "PUBLIC_URL: invalid value"),
+    "a public URL with a quote": ({"PUBLIC_URL": 'https://api.example.com/"'}, "PUBLIC_URL: invalid value"),
+    "a public host with a quote": ({"PUBLIC_URL": 'https://api"example.com'}, "PUBLIC_URL: invalid value"),
+    "a short key": ({"APP_KEY": "hunter2"}, "APP_KEY: invalid value (not shown)"),
+    "a store that is not there": ({"JWKS_STORE": "memcached://hunter2@host"}, "JWKS_STORE: invalid value (not shown)"),
+    "a store with an option": ({"JWKS_STORE": "redis://host?hunter2=1"}, "JWKS_STORE: invalid value (not shown)"),
+    "a store on no port": ({"JWKS_STORE": "redis://host:99999/0"}, "JWKS_STORE: invalid value (not shown)"),
+    "a store without a host": ({"JWKS_STORE": "redis://:6379"}, "JWKS_STORE: invalid value (not shown)"),
+    "a store without a key": ({"JWKS_STORE": "file"}, "APP_KEY: not set"),
+    "a store with a short key": (
+        {"JWKS_STORE": "rediss://u:p@h:1/2", "APP_KEY": "hunter2"},
+        "APP_KEY: invalid value (not shown)",
+    ),
+    "credentials in an issuer": (
+        {"JWT_ISSUER": "https://me:hunter2@gw.example"},
+        "JWT_ISSUER: invalid value (not shown)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("variables", "told"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_meant_is_told_by_name_and_value_and_with_what_to_write(read, variables, told):
+    message = problems(read, **variables)
+
+    assert told in message and "; expected " in message
+    assert "hunter2" not in message
+
+
+def test_everything_is_told_at_once(read):
+    message = problems(read, JWT_LEEWAY="x", JWT_ALGORITHMS="HS256", JWT_AUDIENCE="", APP_DEBUG="1", PORT="0")
+
+    assert "5 invalid settings" in message
+    for name in ("JWT_LEEWAY", "JWT_ALGORITHMS", "JWT_AUDIENCE", "APP_DEBUG", "PORT"):
+        assert name in message
+
+
+def test_at_the_first_start_everything_is_told_too(read):
+    with pytest.raises(BadSettings) as caught:
+        read(JWT_ALGORITHMS="HS256", JWT_REQUIRED_CLAIMS="x")
+
+    for name in ("JWT_ISSUER: not set", "JWT_AUDIENCE: not set", "JWT_ALGORITHMS", "JWT_REQUIRED_CLAIMS"):
+        assert name in str(caught.value)
+
+
+def test_the_shared_issuer_is_taken_with_its_owner_pinned(read):
+    assert read(JWT_ISSUER=SHARED, JWT_AUDIENCE="*", JWT_REQUIRED_CLAIMS="account=acme,project=orders").issuers
+
+
+@pytest.mark.parametrize("environment", ["local", "testing"])
+def test_outside_production_the_audience_may_be_left_open(read, environment):
+    assert read(JWT_ISSUER="http://127.0.0.1:9/x", APP_ENV=environment).issuers[0].audiences.anything
+
+
+@pytest.mark.parametrize(
+    ("configured", "audience", "accepted"),
+    [
+        (["orders"], "orders", True),
+        (["orders"], "Orders", False),
+        (["orders"], "orders/", False),
+        (["a", "orders"], "orders", True),
+        (["https://gw.example/*"], "https://gw.example/", True),
+        (["https://gw.example/*"], "https://gw.example/orders?x=1", True),
+        (["https://gw.example/*"], "https://gw.example", False),
+        (["https://gw.example/*"], "https://gw.example.evil/", False),
+        (["https://gw.example/*"], "https://gw.example@evil/", False),
+        (["https://gw.example/*"], "https://gw.example:8443/", False),
+        (["https://gw.example/*"], "http://gw.example/", False),
+        (["https://gw.example/*"], "https://evil/https://gw.example/", False),
+        (["https://gw.example/api/*"], "https://gw.example/api/x", True),
+        (["https://gw.example/api/*"], "https://gw.example/apix", False),
+        (["https://gw.example:8443/*"], "https://gw.example:8443/x", True),
+        (["*"], "anything", True),
+    ],
+)
+def test_which_audiences_are_accepted(configured, audience, accepted):
+    assert Audiences.of(configured).accept([audience]) is accepted
+    assert Audiences.of(configured).accept(["nobody", audience]) is accepted
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://*", "https://*/", "https://*/x", "*/x", "/*", "x*", "https://gw.example/a*", "https://a/*/b"]
+    + ["https://gw.example*", "https:///*", "https://u@gw.example/*", "https://gw.example/?x/*", "orders/*"],
+)
+def test_an_audience_that_names_no_whole_host_is_no_prefix(value):
+    with pytest.raises(BadAudience) as refused:
+        Audiences.of([value])
+    assert str(refused.value) == "a prefix is a scheme, a whole host and whole parts of a path: https://host/path/*"
+
+
+def test_any_audience_stands_alone():
+    assert Audiences.of(["*"]) == Audiences(frozenset(), (), anything=True)
+    with pytest.raises(BadAudience) as refused:
+        Audiences.of(["*", "orders"])
+    assert str(refused.value) == "'*' stands alone: it says that the audience is not checked"
+
+
+@pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "zuplo_origin.server"]])
+def test_a_server_with_settings_that_cannot_be_meant_ends_with_the_message_alone(command):
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=clean_environment(JWT_LEEWAY="x", APP_ENV="local"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ended.returncode != 0 and ended.stdout == ""
+    assert "JWT_ISSUER: not set" in ended.stderr and "JWT_LEEWAY: invalid value 'x'" in ended.stderr
+    assert "Traceback" not in ended.stderr
