@@ -1,21 +1,21 @@
-"""The application's part of the start: its middleware, its configuration and its routes."""
+"""The application's configuration, log, middleware, routes and commands, registered when it starts."""
 
 from typing import ClassVar
 
 from masonite.routes import Route
 
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
-from zuplo_origin.http.handler import Configuration
+from zuplo_origin.http.kernel import Configuration
 from zuplo_origin.observability.logs import set_up
 
 
 class Kernel:
-    """Registers what this application consists of."""
+    """Registered by `wsgi.py`, after the framework's kernel and before the providers."""
 
-    # run for every request, whether it has a route or not
+    # Runs for every request, even if no route matches.
     http_middleware: ClassVar = []
 
-    # run for the routes that name them: `.middleware("jwt")`
+    # Runs for the routes that name it: `.middleware("jwt")`.
     route_middleware: ClassVar = {
         "jwt": [JWTAuthMiddleware],
     }
@@ -45,13 +45,12 @@ class Kernel:
     def register_routes(self):
         self.application.bind("controllers.location", "app/controllers")
         Route.set_controller_locations("app/controllers")
-        # not at the top of this file: a route asks for wsgi.application as it is made
-        from routes.web import ROUTES
+        from routes.web import ROUTES  # not at the top: a route needs wsgi.application when it is created
 
         self.application.make("router").add(Route.group(ROUTES))
 
     def register_commands(self):
-        if self.application.has("commands"):  # in craft and in tests: a server has none
+        if self.application.has("commands"):  # in craft and in tests, not in servers
             from zuplo_origin.commands import register_commands
 
             register_commands(self.application)

@@ -38,6 +38,7 @@ TERMS = {
 EXCEPTIONS = {
     r"connection ?refused|refused connection": "the operating system's term",
     r"jwt[_ .]refusals?": "a metric's name is part of the contract",
+    r"keep_blank_values": "a parameter of urllib.parse.parse_qs",
 }
 """What may stand all the same, and why."""
 OPENINGS = ("What", "Who", "Where", "Whether", "Whom", "Whose", "How")

@@ -1,22 +1,22 @@
-"""The application itself. Defaults and checks of all settings are in `zuplo_origin/settings.py`."""
+"""The application. Default and range of each setting are in `zuplo_origin/settings.py`."""
 
 from masonite.environment import env
 
-# The name in challenges (the realm, unless JWT_REALM is set) and in the API description.
+# The name of the API: in its description, and as realm in challenges unless JWT_REALM is set.
 NAME = env("APP_NAME", "", cast=False) or "Zuplo origin"
 
-# The version of your API, in its description.
+# The version of the API, in its description.
 VERSION = "1.0.0"
 
-# What clients call this API, as in https://api.example.com. If it is set, clients find the issuers of its tokens at
-# /.well-known/oauth-protected-resource (RFC 9728), and challenges contain that URL.
+# The URL that clients call, such as https://api.example.com. If it is set, /.well-known/oauth-protected-resource lists
+# the issuers of tokens for this API (RFC 9728), and challenges contain its URL.
 PUBLIC_URL = env("PUBLIC_URL", None, cast=False)
 
-# local, testing or production. `python craft serve` makes it local if neither APP_ENV nor JWT_ISSUER is set.
+# local, testing or production. `python craft serve` uses local if neither APP_ENV nor JWT_ISSUER is set.
 ENV = env("APP_ENV", "", cast=False) or "production"
 
-# A secret of 32 bytes or more, the same for all processes that share a JWKS_STORE.
+# A secret of 32 bytes or more. Required if JWKS_STORE is not `memory`; the same for all processes that share the store.
 KEY = env("APP_KEY", None, cast=False)
 
-# A problem in production. Error responses never contain an exception; the log does.
+# True or False; invalid as True in production. Error responses never contain an exception; the log does.
 DEBUG = env("APP_DEBUG", None, cast=False)

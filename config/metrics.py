@@ -2,8 +2,8 @@
 
 from masonite.environment import env
 
-# Count requests, tokens and fetches, and publish them at /metrics.
+# True counts requests, tokens and fetches, and serves the metrics at /metrics. The default is False.
 ENABLED = env("METRICS_ENABLED", None, cast=False)
 
-# A port of its own for /metrics, on HOST: then it is not among the routes that the gateway reaches.
+# A separate port for /metrics, on HOST, so that the gateway cannot reach it. By default, /metrics is a route on PORT.
 PORT = env("METRICS_PORT", None, cast=False)

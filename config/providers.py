@@ -1,4 +1,4 @@
-"""The providers, in the order in which they bind their services."""
+"""The providers, in the order of their registration: each may use the services of those above it."""
 
 from app.providers.ExceptionProvider import ExceptionProvider
 from app.providers.JWKSProvider import JWKSProvider

@@ -1,45 +1,50 @@
-"""The production server: see zuplo_origin/server."""
+"""The production server, `python -m zuplo_origin.server`."""
 
 from masonite.environment import env
 
-# The port that it listens on, on all interfaces.
+# The IP address and the port to listen on. The default is 0.0.0.0, port 8000. `::` listens on IPv6 and IPv4;
+# 127.0.0.1 is reachable for a proxy on the same machine only.
+HOST = env("HOST", None, cast=False)
 PORT = env("PORT", None, cast=False)
 
-# Processes: about one a core.
+# The number of worker processes, 1 to 256: about one for each core. The default is 2.
 PROCESSES = env("WEB_CONCURRENCY", None, cast=False)
 
-# Threads in each process. At most half of them wait for keys, so that the others go on answering.
+# The number of threads in each process, 1 to 1024. The default is 8. At most half of them wait for keys at a time, so
+# that the others can respond to requests whose keys are cached.
 THREADS = env("WEB_THREADS", None, cast=False)
 
-# Seconds, from the end of the headers, in which a body must have arrived.
-BODY_TIMEOUT = env("BODY_TIMEOUT", None, cast=False)
-
-# The address that it listens on, an IP: `::` is IPv6 and IPv4, `127.0.0.1` is for a proxy on this machine alone.
-HOST = env("HOST", None, cast=False)
-
-# Seconds that an idle connection is kept: longer than the gateway's pool keeps it, or callers see 502.
-KEEP_ALIVE = env("KEEP_ALIVE", None, cast=False)
-
-# Seconds in which responses carry `Connection: close`, and /health/ready says `draining`, before the server ends.
-SHUTDOWN_DRAIN = env("SHUTDOWN_DRAIN", None, cast=False)
-
-# Streamed responses that each process has open at once, in threads of their own.
+# The number of streamed responses that each process sends at a time, in threads of their own, 1 to 1024. The default
+# is 8.
 STREAMS = env("WEB_STREAMS", None, cast=False)
 
-# Seconds in which a client must have taken something of a response.
+# The number of connections that each process holds, 16 to 65536. The default is 2048. At nine tenths of it, the
+# connections that have been idle longest are closed.
+MAX_CONNECTIONS = env("MAX_CONNECTIONS", None, cast=False)
+
+# Seconds that an idle connection stays open, 1 to 3600. The default is 930: a gateway that reuses a connection which
+# the server has just closed responds with 502, so this must be longer than the gateway keeps idle connections.
+KEEP_ALIVE = env("KEEP_ALIVE", None, cast=False)
+
+# Seconds, from the end of the headers, in which a request body must arrive, 1 to 3600. The default is 30.
+BODY_TIMEOUT = env("BODY_TIMEOUT", None, cast=False)
+
+# Seconds without progress after which a response is abandoned and its connection closed, 1 to 3600. The default is 30.
 SEND_TIMEOUT = env("SEND_TIMEOUT", None, cast=False)
 
-# PEM files: with a certificate and its key, the server speaks https. With a client CA, it accepts only clients that
-# have a certificate of that CA, which must issue to your gateway alone: names are not checked. Read again on HUP.
+# Seconds, after TERM, in which responses carry `Connection: close` and /health/ready returns 503 `draining`, before the
+# server stops accepting connections; 0 to 60. The default is 2.
+SHUTDOWN_DRAIN = env("SHUTDOWN_DRAIN", None, cast=False)
+
+# The folder for large request bodies, as files without a name. The default is the system's (TMPDIR).
+UPLOAD_DIR = env("UPLOAD_DIR", None, cast=False)
+
+# PEM files. With a certificate and its key, the server speaks https. With a client CA, it accepts only clients with a
+# certificate of that CA; it does not check their names, so the CA must issue to your gateway alone. HUP reads the files
+# again.
 TLS_CERT = env("TLS_CERT", None, cast=False)
 TLS_KEY = env("TLS_KEY", None, cast=False)
 TLS_CLIENT_CA = env("TLS_CLIENT_CA", None, cast=False)
 
-# A port for /health/* over plain http. Needed with TLS_CLIENT_CA: probes have no certificate.
+# A separate port for /health/* over http. Required with TLS_CLIENT_CA, because probes have no client certificate.
 HEALTH_PORT = env("HEALTH_PORT", None, cast=False)
-
-# Connections that each process holds. At nine tenths of it, those that have been idle longest are closed.
-MAX_CONNECTIONS = env("MAX_CONNECTIONS", None, cast=False)
-
-# The folder where large request bodies are spooled, as files without a name; the default is the system's (TMPDIR).
-UPLOAD_DIR = env("UPLOAD_DIR", None, cast=False)

@@ -6,7 +6,7 @@ from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
 
 from package_tests.support.wsgi_client import environ
-from zuplo_origin.http.container import Application
+from zuplo_origin.http.application import Application
 from zuplo_origin.http.requests import Request
 from zuplo_origin.http.responses import Response
 

@@ -17,8 +17,8 @@ from masonite.routes import Route
 
 from package_tests.support.applications import EchoController, Probe, Silent, application
 from package_tests.support.wsgi_client import call, environ, request
-from zuplo_origin.http.container import Application
-from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.application import Application
+from zuplo_origin.http.kernel import Provider
 from zuplo_origin.http.responses import Response
 
 JSON = {"Content-Type": "application/json"}

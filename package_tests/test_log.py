@@ -14,9 +14,8 @@ from package_tests.support.applications import EchoController, Route
 from package_tests.support.applications import application as made_of
 from package_tests.support.servers import ROOT
 from package_tests.support.wsgi_client import request
-from zuplo_origin.http.context import REQUEST_ID
-from zuplo_origin.observability.events import Event
-from zuplo_origin.observability.logs import JsonFormatter, LineFormatter
+from zuplo_origin.http.requests import REQUEST_ID
+from zuplo_origin.observability.logs import Event, JsonFormatter, LineFormatter
 
 
 def record(message, *arguments, error=None, level=logging.INFO):

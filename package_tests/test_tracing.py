@@ -15,7 +15,7 @@ from package_tests.support.applications import application as made_of
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import free_port, production
 from package_tests.support.wsgi_client import request
-from zuplo_origin.http.context import trace_id
+from zuplo_origin.http.requests import trace_id
 from zuplo_origin.observability.tracing import tracing
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -1,4 +1,4 @@
-"""The routes. `.middleware("jwt")` accepts verified tokens only; `"jwt:read:orders"` asks for a scope as well."""
+"""The routes. `.middleware("jwt")` requires a verified token, `.middleware("jwt:read:orders")` also a scope."""
 
 from masonite.routes import Route
 
@@ -13,12 +13,12 @@ ROUTES = [
     Route.get("/openapi.json", OpenApiController.show),
 ]
 
-# added if METRICS_ENABLED is set and METRICS_PORT is not
+# Added if METRICS_ENABLED is True and METRICS_PORT is not set.
 METRICS = [
     Route.get("/metrics", MetricsController.show),
 ]
 
-# added if PUBLIC_URL is set: OAuth 2.0 Protected Resource Metadata (RFC 9728)
+# OAuth 2.0 Protected Resource Metadata (RFC 9728). Added if PUBLIC_URL is set.
 METADATA = [
     Route.get("/.well-known/oauth-protected-resource", ResourceMetadataController.show),
 ]

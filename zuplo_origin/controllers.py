@@ -1,4 +1,4 @@
-"""Controllers of the product, for routes/web.py."""
+"""Controllers for `routes/web.py`: API description, resource metadata and metrics."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from masonite.response import Response
 
 
 class OpenApiController(Controller):
-    """The OpenAPI 3.1 description, for generators of clients, tests and gateway routes."""
+    """The OpenAPI 3.1 description of this API."""
 
     def show(self, request: Request) -> Any:
-        """Describe the API: every route, its guard and its scopes."""
+        """Return the routes, their guards and their scopes."""
         return request.app.make("openapi").document()
 
 
 class ResourceMetadataController(Controller):
-    """OAuth 2.0 Protected Resource Metadata (RFC 9728), for clients of the gateway."""
+    """OAuth 2.0 Protected Resource Metadata (RFC 9728)."""
 
     def show(self, request: Request) -> Any:
-        """List the issuers of tokens for this API, and its scopes."""
+        """Return the issuers of tokens for this API, and its scopes."""
         settings = request.app.make("settings")
         scopes = {scope for each in request.app.make("openapi").operations() for scope in each.scopes or ()}
         metadata = {
@@ -35,8 +35,8 @@ class MetricsController(Controller):
     """Metrics for Prometheus."""
 
     def show(self, request: Request, response: Response) -> Any:
-        """Return the metrics of all processes."""
-        from zuplo_origin.observability.metrics import exposition  # its library takes memory
+        """Return the metrics of all processes as Prometheus text."""
+        from zuplo_origin.observability.metrics import exposition  # only if enabled: its library takes memory
 
         text, kind = exposition(request.app.make("metrics").registry)
         response.header("Content-Type", kind)

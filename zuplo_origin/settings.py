@@ -1,6 +1,6 @@
-"""Every setting, once: its variable, its place in ``config/``, its default, and how it is read and checked.
+"""All settings: variable, place in ``config/``, default, and how each is parsed and checked.
 
-A setting is looked up in ``config/``, and in the environment if it is not there. All problems are reported at once.
+A setting is read from ``config/`` or, if it is ``None`` there, from the environment. All problems are reported at once.
 """
 
 import os
@@ -23,11 +23,11 @@ from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience
 METADATA = "/.well-known/oauth-protected-resource"
 """Path of the metadata (RFC 9728, section 3)."""
 SHARED_ISSUERS = ("dev.zuplo.com", "/v1/client-auth/")
-"""Host and path of the issuers that sign for every Zuplo customer."""
+"""Host and path prefix of the issuers that sign tokens for all Zuplo customers."""
 OWNER_CLAIMS = ("account", "project")
-"""Claims that tell one Zuplo customer from another."""
+"""Claims that identify a Zuplo customer."""
 SHORTEST_KEY = 32
-"""Bytes of ``APP_KEY``."""
+"""Minimum bytes of ``APP_KEY``."""
 ENVIRONMENTS = ("local", "testing", "production")
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
@@ -39,7 +39,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 
 
 class BadSettings(Exception):
-    """Invalid settings. Its text has a line for each: the variable, its value, and what is expected."""
+    """Invalid settings. The text has one line for each: the variable, its value, and what is expected."""
 
 
 class Config(Protocol):
@@ -59,7 +59,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class IssuerSettings:
-    """One issuer: its ``iss``, where its keys are, and what its tokens must contain."""
+    """One issuer: its ``iss``, the URL of its key set, and the requirements for its tokens."""
 
     name: str
     jwks_url: str
@@ -70,7 +70,7 @@ class IssuerSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings. Durations are in seconds, sizes in bytes; ``threads`` and ``streams`` are of each process."""
+    """All settings. Durations are in seconds, sizes in bytes; ``threads`` and ``streams`` are per process."""
 
     environment: str
     name: str
@@ -103,7 +103,7 @@ class Settings:
 
     @property
     def resource_metadata(self) -> str | None:
-        """URL of this API's metadata (RFC 9728, section 3.1); ``None`` without ``PUBLIC_URL``."""
+        """The URL of this API's resource metadata (RFC 9728, section 3.1); ``None`` without ``PUBLIC_URL``."""
         if self.public_url is None:
             return None
         parts = urlsplit(self.public_url)
@@ -112,7 +112,7 @@ class Settings:
 
 
 class _Invalid(ValueError):
-    """The value of one setting is invalid. Its text says what is expected."""
+    """An invalid value. The text states what is expected."""
 
 
 def _number(low: float, high: float, whole: bool = False) -> Callable[[str], Any]:
@@ -155,7 +155,7 @@ def _header(text: str) -> str:
     if not _HEADER_NAME.fullmatch(text):
         raise _Invalid("the name of a header: letters, digits and single hyphens")
     if text.lower() in _RESERVED_HEADERS:
-        raise _Invalid("another header: this one has a meaning of its own")
+        raise _Invalid("another header: HTTP or the gateway uses this one")
     return text
 
 
@@ -203,7 +203,7 @@ def _key(text: str) -> bytes:
 
 
 def _certificate(text: str) -> Path:
-    """Return the path of a PEM file whose first certificate is valid now."""
+    """Return the path ``text`` of a PEM file, whose first certificate must be valid now."""
     from cryptography import x509
 
     try:
@@ -230,7 +230,7 @@ def _file(text: str) -> Path:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its place in ``config/``, its default, and its reader. A secret's value is never printed."""
+    """One setting: place in ``config/``, default, and parser. The value of a secret is never printed."""
 
     path: str
     default: str
@@ -282,21 +282,21 @@ SETTINGS = {
 
 
 class _Reader:
-    """Reads settings from ``config`` and the environment, and collects the problems."""
+    """Reads settings from ``config`` and the environment, and collects problems."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._problems: list[str] = []
 
     def raw(self, name: str) -> Any:
-        """Return what is set, as it stands, or the default."""
+        """Return the unparsed value, or the default."""
         setting = SETTINGS[name]
         value = self._config.get(setting.path)
         value = os.environ.get(name) if value is None else value
         return setting.default if value is None or (value == "" and name != "JWT_SCHEME") else value
 
     def read(self, name: str) -> Any:
-        """Return the value; ``None`` if nothing is set, or if it is invalid, which is then a problem."""
+        """Return the parsed value. Return ``None`` if it is not set, or if it is invalid, which adds a problem."""
         value = self.raw(name)
         if value == "" and SETTINGS[name].default == "":
             return None
@@ -307,7 +307,7 @@ class _Reader:
             return None
 
     def add(self, name: str, value: Any, expected: str) -> None:
-        """Add a problem. A secret, and a URL with credentials, are not repeated."""
+        """Add a problem. The values of secrets, and URLs with credentials, are not shown."""
         if value in (None, "", [], {}):
             found = "not set"
         elif SETTINGS[name].secret or "@" in str(value):
@@ -331,7 +331,7 @@ def is_setting(name: str) -> bool:
 
 
 def read_settings(config: Config) -> Settings:
-    """Return the settings. Raises ``BadSettings`` with every problem."""
+    """Return the settings. Raises ``BadSettings`` with all problems."""
     reader = _Reader(config)
     values = {name: reader.read(name) for name in SETTINGS}
     environment = values["APP_ENV"] or "production"
@@ -378,7 +378,7 @@ def read_settings(config: Config) -> Settings:
 
 
 def _check_together(reader: _Reader, values: Mapping[str, Any], environment: str) -> None:
-    """Add the problems of settings that are valid by themselves, but not with others."""
+    """Add the problems of settings that are valid on their own, but not together."""
     if values["APP_DEBUG"] and environment == "production":
         reader.add("APP_DEBUG", reader.raw("APP_DEBUG"), "False in production")
     if values["JWKS_STORE"] not in (None, "memory") and not reader.raw("APP_KEY"):
@@ -413,17 +413,17 @@ def _read_tls(reader: _Reader, values: Mapping[str, Any]) -> Tls:
 
 
 def _why_key_does_not_fit(certificate: Path, key: Path) -> str | None:
-    asked = False
+    has_passphrase = False
 
-    def ask() -> str:
-        nonlocal asked
-        asked = True
+    def passphrase() -> str:
+        nonlocal has_passphrase
+        has_passphrase = True
         return ""
 
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, ask)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, passphrase)
     except (ssl.SSLError, ValueError) as error:
-        if asked:
+        if has_passphrase:
             return "it has a passphrase"
         return "it is another key" if "KEY_VALUES_MISMATCH" in str(error) else "it cannot be used"
     return None
@@ -511,6 +511,6 @@ def _required_claims(reader: _Reader, value: Any) -> Mapping[str, Any]:
 
 
 def _values(value: Any) -> list[str]:
-    """Return the values in a comma-separated string, or in a list."""
+    """Return the values of a comma-separated string or a list."""
     values = value.split(",") if isinstance(value, str) else [str(each) for each in value or []]
     return [each.strip() for each in values if each.strip()]

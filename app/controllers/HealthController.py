@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can decide on tokens."""
+"""Health checks: whether the process runs, and whether it can verify tokens."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from masonite.response import Response
 
 
 class HealthController(Controller):
-    """For whatever watches the process: a load balancer, an orchestrator, the gateway."""
+    """Health checks for load balancers, orchestrators and the gateway."""
 
     def live(self) -> Any:
-        """Tell that the process answers."""
+        """Return 200 while the process responds."""
         return {"status": "ok"}
 
     def ready(self, request: Request, response: Response) -> Any:
-        """Tell whether keys are held: ``ok``, ``degraded`` or, with 503, ``unavailable``."""
+        """Return `ok`, or `degraded` if some issuers have no usable keys; with 503, `unavailable` or `draining`."""
         status = "draining" if request.app.has("draining") else request.app.make("jwks").readiness()
         return response.json({"status": status}, status=200 if status in ("ok", "degraded") else 503)

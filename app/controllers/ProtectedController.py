@@ -1,4 +1,4 @@
-"""The controller behind the guard: the example to copy."""
+"""An example of a controller behind the guard, to copy."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from masonite.request import Request
 
 
 class ProtectedController(Controller):
-    """Answers with what is known of the caller."""
+    """The verified caller."""
 
     def show(self, request: Request) -> Any:
-        """Tell a caller who got in what their token says."""
+        """Return the verified claims of the caller's token."""
         return {"message": "Access granted", "user": request.user()}

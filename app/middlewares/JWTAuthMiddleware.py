@@ -1,4 +1,4 @@
-"""The guard of protected routes. It holds no rule: they are in `zuplo_origin/guard.py`."""
+"""The guard of protected routes. Its rules are in `zuplo_origin/guard.py`."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from zuplo_origin.jwt.reasons import Rejected
 
 
 class JWTAuthMiddleware(Middleware):
-    """Registered in the Kernel as `jwt`. `.middleware("jwt:read:orders,write:orders")` asks for all those scopes.
+    """Registered in the Kernel as `jwt`. `.middleware("jwt:read:orders,write:orders")` requires both scopes.
 
-    A controller behind it gets the verified claims from `request.user()`.
+    `request.user()` returns the verified claims in the controllers behind it.
     """
 
-    before_body = True  # it needs the headers only: a rejected request's body is not read
+    before_body = True  # runs before the server reads the body, which it does not read if the request is rejected
 
     def before(self, request: Any, response: Any, *scopes: str) -> Any:
         guard = request.app.make("guard")
@@ -24,5 +24,5 @@ class JWTAuthMiddleware(Middleware):
         return request
 
     def after(self, request: Any, response: Any, *scopes: str) -> Any:
-        response.header("Cache-Control", "no-store")  # whatever the controller said (RFC 9111, section 5.2.2.5)
+        response.header("Cache-Control", "no-store")  # overrides the controller's (RFC 9111, section 5.2.2.5)
         return request

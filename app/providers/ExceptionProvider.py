@@ -1,7 +1,7 @@
-"""Binds the handler of exceptions."""
+"""Binds the exception handler."""
 
 from zuplo_origin.http.errors import JsonExceptionHandler
-from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.kernel import Provider
 
 
 class ExceptionProvider(Provider):

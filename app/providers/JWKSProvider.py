@@ -1,11 +1,11 @@
-"""Binds the client that fetches and caches the issuers' key sets."""
+"""Binds the client that fetches and caches the key sets of the issuers."""
 
 from zuplo_origin.factory import make_key_sets
-from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.kernel import Provider
 
 
 class JWKSProvider(Provider):
-    """Binds `jwks`. In a server, the first fetch begins here."""
+    """Binds `jwks`. A server starts the first fetch here."""
 
     def register(self) -> None:
         if not self.application.has("settings"):

@@ -1,7 +1,7 @@
 """Binds the guard of protected routes."""
 
 from zuplo_origin.factory import make_guard
-from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.kernel import Provider
 
 
 class JWTProvider(Provider):

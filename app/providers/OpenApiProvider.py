@@ -1,7 +1,7 @@
 """Binds the API description."""
 
 from zuplo_origin.factory import make_description
-from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.kernel import Provider
 
 
 class OpenApiProvider(Provider):

@@ -1,14 +1,14 @@
 """Binds the settings."""
 
 from zuplo_origin.factory import make_settings
-from zuplo_origin.http.handler import Provider
+from zuplo_origin.http.kernel import Provider
 from zuplo_origin.settings import BadSettings, read_settings
 
 
 class SettingsProvider(Provider):
-    """Binds `settings`. A server with an invalid setting ends here.
+    """Binds `settings`. A server with an invalid setting exits here.
 
-    A craft command reports the problems itself, if it needs settings: some need none.
+    A craft command that needs settings reports invalid ones itself.
     """
 
     def register(self) -> None:

@@ -6,8 +6,8 @@ from masonite.response import Response
 from masonite.routes import Route
 
 from app.providers.ExceptionProvider import ExceptionProvider
-from zuplo_origin.http.container import Application
-from zuplo_origin.http.handler import FrameworkKernel
+from zuplo_origin.http.application import Application
+from zuplo_origin.http.kernel import FrameworkKernel
 
 
 class EchoController(Controller):

@@ -1,10 +1,10 @@
-"""Masonite made safe under threads: container, request, response, routing and handler.
+"""Masonite made safe under threads: application, request, response, routing and errors.
 
-Masonite keeps every binding of its container in one dict of the process, the current request and response included.
-The classes here are subclasses of its own, which ``wsgi.py`` puts in their place.
+Masonite keeps all bindings of its container, the current request and response included, in one dict of the process.
+The classes here are subclasses of Masonite's, and ``wsgi.py`` uses them instead.
 """
 
-import masonite.routes  # noqa: F401  # first: masonite.response and masonite.routes import each other, and only this way
+import masonite.routes  # noqa: F401  # masonite.response and masonite.routes import each other: this order works
 
 from .errors import HttpException
 

@@ -1,6 +1,11 @@
-"""The request: headers, cookies, query string and body, read on first use and within limits."""
+"""The request: its ids, headers, cookies, query string and body, each read on first use and within limits."""
 
+import logging
+import os
+import random
+import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,24 +18,63 @@ from masonite.utils.time import cookie_expire_time
 
 from zuplo_origin.encoding import has_nonfinite, load_json
 
-from .context import TRACE_HEADERS, request_id, trace_id
 from .errors import HttpException
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the current request."""
+TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""The id of the trace that the current request belongs to (W3C Trace Context)."""
+REQUEST_ID_HEADER = "zp-rid"
+"""The header with the gateway's request id."""
+TRACE_HEADERS = {"HTTP_TRACEPARENT": "traceparent", "HTTP_TRACESTATE": "tracestate"}
+"""WSGI keys to header names (W3C Trace Context, sections 3.2 and 3.3)."""
+
+_GATEWAY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_RANDOM = random.Random()  # noqa: S311  # request ids are not secret, and os.urandom is a system call for each
+os.register_at_fork(after_in_child=_RANDOM.seed)
+
+
+def request_id(environ: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the id of a request, and whether it was generated here.
+
+    The gateway's id is used if it has 1 to 64 characters out of letters, digits, ``.``, ``_`` and ``-``.
+    """
+    sent = environ.get("HTTP_ZP_RID")
+    if sent is not None and _GATEWAY_ID.fullmatch(sent):
+        return sent, False
+    return f"{_RANDOM.getrandbits(128):032x}", True
+
+
+def trace_id(environ: Mapping[str, Any]) -> str | None:
+    """Return the trace id in the ``traceparent`` header; ``None`` without a valid one."""
+    sent = environ.get("HTTP_TRACEPARENT")
+    found = _TRACEPARENT.fullmatch(sent) if sent is not None else None
+    return found[1] if found else None
+
+
+class RequestLogRecord(logging.LogRecord):
+    """A log record with ``rid`` and ``trace_id``, the ids of the current request; ``None`` outside of requests."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.rid, self.trace_id = REQUEST_ID.get(), TRACE_ID.get()
 
 
 def environ_key(name: str) -> str:
     """Return the WSGI key of the request header ``name`` (RFC 3875, section 4.1.18).
 
-    WSGI folds ``-`` and ``_`` into one: beyond that, two names never share a key.
+    Names that differ in ``-`` and ``_`` only, or in case, have the same key.
     """
     key = name.upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 class Headers(HeaderBag):
-    """A bag of headers, each under its own name, whatever its case (RFC 9110, section 5.1).
+    """Masonite's bag of headers, with case-insensitive names (RFC 9110, section 5.1).
 
-    Masonite's own makes ``X-Request`` of ``X-Request-Id``, ``E-Tag`` of ``ETag`` and ``Authorization`` of
-    ``HTTP-Authorization``.
+    Masonite changes names: ``X-Request-Id`` to ``X-Request``, ``ETag`` to ``E-Tag``, ``HTTP-Authorization`` to
+    ``Authorization``.
     """
 
     def convert_name(self, name: str) -> str:
@@ -50,8 +94,9 @@ class Headers(HeaderBag):
 
 
 MAX_COOKIES = 50
+"""Cookies of a request, beyond which it is rejected with 400."""
 
-_DEFAULTS: dict[str, Any] = {
+_COOKIE_OPTIONS: dict[str, Any] = {
     "http_only": True,
     "secure": True,
     "expires": None,
@@ -63,44 +108,43 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class Cookies(CookieJar):
-    """Masonite's jar of cookies (RFC 6265).
+    """Masonite's cookie jar (RFC 6265), with fixed defaults.
 
-    Masonite asks ``config/session.py``, which there is none of here, for seven options of each cookie: that is what
-    makes a thousand of them cost a third of a second.
+    Masonite reads seven options of each cookie from ``config/session.py``: a third of a second for a thousand cookies.
     """
 
     def load(self, cookie_string: str) -> "Cookies":
-        """Read a ``Cookie`` header; ``HttpException`` 400 where it holds more than 50."""
+        """Parse a ``Cookie`` header. Raises ``HttpException`` 400 for more than 50 cookies."""
         if cookie_string.count(";") >= MAX_COOKIES:
             raise HttpException(400)
         super().load(cookie_string)
         return self
 
     def load_cookie(self, key: str, value: str) -> None:
-        self.loaded_cookies[key] = Cookie(key, value, **_DEFAULTS)
+        self.loaded_cookies[key] = Cookie(key, value, **_COOKIE_OPTIONS)
 
     def add(self, name: str, value: str, **options: Any) -> None:
-        """Set a cookie: ``HttpOnly``, ``Secure`` and ``SameSite=Strict`` unless ``options`` say otherwise."""
-        super().add(name, value, **{**_DEFAULTS, **options})
+        """Set a cookie. The defaults of ``options`` are ``HttpOnly``, ``Secure`` and ``SameSite=Strict``."""
+        super().add(name, value, **{**_COOKIE_OPTIONS, **options})
 
     def delete(self, name: str) -> None:
-        options = {**_DEFAULTS, "expires": cookie_expire_time("expired"), "timezone": "GMT"}
+        options = {**_COOKIE_OPTIONS, "expires": cookie_expire_time("expired"), "timezone": "GMT"}
         self.deleted_cookies[name] = Cookie(name, "", **options)
         self.cookies.pop(name, None)
         self.loaded_cookies.pop(name, None)
 
 
 MAX_BODY = 1_048_576
-"""Bytes of a request's body, after which it is answered with 413."""
+"""Bytes of a request body, beyond which the request is rejected with 413."""
 
 
 def read_body(environ: Mapping[str, Any]) -> bytes:
     """Return the whole body of a request (PEP 3333: ``wsgi.input``).
 
-    The production server has received it before the application runs. Another WSGI server waits for it in a thread.
+    The production server receives the body before it calls the application. Other WSGI servers may block here.
 
-    Raises ``HttpException``: 413 where the body is larger than 1 MiB; 400 where its length is no number, where fewer
-    bytes arrive than it states, and where the server cannot read it; 408 where it stops waiting.
+    Raises ``HttpException``: 413 if the body is larger than 1 MiB; 400 if its length is not a number, if it ends early,
+    or if the server fails to read it; 408 if the server stops waiting for it.
     """
     stated = environ.get("CONTENT_LENGTH") or ""
     if stated:
@@ -113,7 +157,7 @@ def read_body(environ: Mapping[str, Any]) -> bytes:
             raise HttpException(400)
         return body
     if not environ.get("wsgi.input_terminated"):
-        return b""  # without a length, such a server gives no end to read to
+        return b""  # PEP 3333: without a length, reading could block forever
     body = _read(environ["wsgi.input"], MAX_BODY + 1)
     if len(body) > MAX_BODY:
         raise HttpException(413)
@@ -125,21 +169,22 @@ def _read(stream: Any, size: int) -> bytes:
         return stream.read(size)  # type: ignore[no-any-return]
     except TimeoutError:
         raise HttpException(408) from None
-    except Exception:  # each server has errors of its own for a client that hangs up, or breaks its chunks
+    except Exception:  # servers raise various errors if a client disconnects or sends invalid chunks
         raise HttpException(400) from None
 
 
 MAX_QUERY_FIELDS = 100
+"""Fields of a query string, beyond which a request is rejected with 400."""
 
 
 class Input(InputBag):
-    """What a client sent, as one mapping: the members of its JSON body over the fields of its query string.
+    """The query string and the JSON body of a request as one mapping; members of the body take precedence.
 
-    A field that occurs once is a string, one that occurs several times a list of strings. A body is a JSON object in
-    UTF-8 (RFC 8259), at most 1 MiB.
+    A query field that occurs once is a string, one that occurs several times a list of strings. The body is a JSON
+    object in UTF-8 (RFC 8259) of 1 MiB at most.
 
-    Raises ``HttpException``: 400 for a body that is not such an object, or more than 100 fields; 413 for a larger
-    body; 415 for one of another type.
+    Raises ``HttpException``: 400 for a body that is not such an object, or more than 100 query fields; 413 for a larger
+    body; 415 for another content type.
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -153,7 +198,7 @@ class Input(InputBag):
         self.post_data = _json_object(environ)
 
     def get(self, name: str, default: Any = None, clean: bool = True, quote: bool = True) -> Any:
-        """Return the value of ``name``, or of the path ``a.b.c`` into nested objects, or ``default``."""
+        """Return the value of ``name``, or of the dotted path ``name`` into nested objects, or ``default``."""
         values = self.all()
         if name in values:
             return values[name]
@@ -180,17 +225,20 @@ def _json_object(environ: Mapping[str, Any]) -> dict[str, Any]:
     return value
 
 
-class Request(MasoniteRequest):
-    """Masonite's request. Headers, cookies, query and body are parsed on first use: never before a guard has run.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-    ``user()`` gives the verified claims on a guarded route, as a ``dict``, and ``None`` elsewhere. ``id`` is the
-    gateway's id of the request, or one that was made here (``has_own_id``). ``refused`` says why it was not let in,
-    ``verified`` holds the claims of its token, or the exception with which it was rejected.
-    ``streamed`` holds, at the end of a streamed response, its bytes and whether it was complete.
+
+class Request(MasoniteRequest):
+    """Masonite's request. Headers, cookies, query and body are parsed on first use, so never before the guard has run.
+
+    ``user()`` returns the verified claims as a ``dict`` on a guarded route, and ``None`` on others. ``id`` is the
+    gateway's request id, or one generated here (``has_own_id``). The guard sets ``verified`` to the claims of the
+    token, or to the exception with which it was rejected, and ``rejected`` to the exception if it rejects the request.
+    ``streamed`` is, at the end of a streamed response, its size in bytes and whether it was complete.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        # not Masonite's own, which parses everything at once
+        # Masonite's own __init__ parses the whole request: it is not called
         self.environ = environ
         self.app: Any = None
         self.params: dict[str, Any] = {}
@@ -206,7 +254,7 @@ class Request(MasoniteRequest):
         self._cookie_jar: Cookies | None = None
         self._input_bag: Input | None = None
 
-    # plain properties: until Python 3.12, functools.cached_property holds one lock for all requests while it computes
+    # not functools.cached_property: before Python 3.12, one lock serves all requests while it computes a value
 
     @property
     def header_bag(self) -> Headers:
@@ -228,7 +276,7 @@ class Request(MasoniteRequest):
         return self._input_bag
 
     def header(self, name: str, value: str | None = None) -> str | None:
-        """Return the header ``name``, ``None`` where it was not sent; or set it to ``value`` for this request."""
+        """Return the header ``name``, ``None`` if it was not sent. With ``value``, set it for this request instead."""
         if value is None:
             return self.environ.get(environ_key(name))
         self.environ[environ_key(name)] = value
@@ -236,13 +284,13 @@ class Request(MasoniteRequest):
         return None
 
     def trace_headers(self) -> dict[str, str]:
-        """Return the headers for a request of one's own that belongs to this one (W3C Trace Context); none, perhaps."""
+        """Return the trace headers to send with an outgoing request (W3C Trace Context); empty without a trace."""
         if trace_id(self.environ) is None:
             return {}
         return {name: self.environ[key] for key, name in TRACE_HEADERS.items() if key in self.environ}
 
     def get_path(self) -> str:
-        """Return the path, without the query string; ``HttpException`` 400 where it is not UTF-8 (PEP 3333)."""
+        """Return the path without the query string. Raises ``HttpException`` 400 if it is not UTF-8 (PEP 3333)."""
         path: str = self.environ.get("PATH_INFO") or "/"
         if path.isascii():
             return path
@@ -252,5 +300,16 @@ class Request(MasoniteRequest):
             raise HttpException(400) from None
 
     def get_request_method(self) -> str:
-        """Return the method as it was sent: no field of the query or the body overrides it."""
+        """Return the method as sent. In Masonite, the field ``__method`` overrides it."""
         return self.environ["REQUEST_METHOD"]  # type: ignore[no-any-return]
+
+    @property
+    def method_label(self) -> str:
+        """The method in logs and metrics: ``other`` if no route can have it, so that clients cannot make labels up."""
+        method: str = self.environ["REQUEST_METHOD"]
+        return method if method in _METHODS else "other"
+
+    @property
+    def route_label(self) -> str:
+        """The route in logs and metrics, as it was registered (``/orders/@id``); ``-`` if none matched."""
+        return "-" if self.route is None else str(self.route.url)

@@ -1,4 +1,4 @@
-"""A response that can be sent."""
+"""The response: JSON, streams and files, and headers that are valid and complete."""
 
 import json
 import re
@@ -16,44 +16,54 @@ from masonite.utils.http import HTTP_STATUS_CODES
 from .requests import Cookies, Headers
 from .streams import CHUNK, File, content_type_of, disposition
 
-_NO_FIELD_TEXT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-"""What may not stand in a header (RFC 9110, section 5.5)."""
-
+_NOT_FIELD_TEXT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+"""A character that is not allowed in the value of a header (RFC 9110, section 5.5)."""
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110, section 5.6.2)."""
 
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+"""Headers of every response, unless the response sets them itself."""
+_SECURITY_HEADERS = tuple((name.lower(), (name, value)) for name, value in SECURITY_HEADERS)
 
-def _plain(value: Any) -> Any:
-    """What orjson writes as well, beyond what JSON has."""
+
+def _json_value(value: Any) -> Any:
+    """Return the JSON value of an enum or UUID, as orjson does."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"JSON has no {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-_slower = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+_standard = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_value)
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def _encode(value: Any) -> bytes:
-    """Return ``value`` as JSON (RFC 8259); ``ValueError`` or ``TypeError`` where JSON has no such value.
+    """Return ``value`` as JSON (RFC 8259). Raises ``ValueError`` or ``TypeError`` if JSON has no such value.
 
-    orjson takes a fifth of the standard library's time, but it has no integers over 64 bits, and writes ``null`` for
-    ``NaN``: where one of these may be, the standard library has the last word.
+    orjson takes a fifth of the standard library's time, but rejects integers over 64 bits, and writes ``null`` for
+    ``NaN``. If ``value`` may contain one of these, the standard library encodes it.
     """
     try:
         encoded = orjson.dumps(value, option=_OPTIONS)
     except TypeError:
-        return _slower.encode(value).encode("utf-8")
-    return _slower.encode(value).encode("utf-8") if b"null" in encoded else encoded
+        return _standard.encode(value).encode("utf-8")
+    return _standard.encode(value).encode("utf-8") if b"null" in encoded else encoded
 
 
 class Response(MasoniteResponse):
-    """Masonite's response, with header names as they were given, and JSON that every parser takes."""
+    """Masonite's response, with unchanged header names, strict JSON (RFC 8259), and streams."""
 
     def __init__(self, app: Any) -> None:
-        # not Masonite's own, which makes two bags to be thrown away
+        # Masonite's own __init__ makes two bags that are replaced here: it is not called
         self.app = app
         self.content: Any = ""
         self._status: str | None = None
@@ -70,11 +80,11 @@ class Response(MasoniteResponse):
         return self._cookie_jar
 
     def json(self, payload: Any, status: Any = 200) -> bytes:
-        """Answer with ``payload`` as JSON; ``ValueError`` where JSON has no such value (``NaN``, a lone surrogate)."""
+        """Send ``payload`` as JSON. Raises ``ValueError`` if JSON has no such value (``NaN``, a lone surrogate)."""
         return self.json_text(_encode(payload), status)
 
     def json_text(self, content: bytes, status: Any = 200) -> bytes:
-        """Answer with ``content``, which is JSON already."""
+        """Send ``content``, which is encoded already."""
         self._forget_stream()
         self.content = content
         self.header_bag.add(Header("Content-Length", str(len(content))))
@@ -83,7 +93,7 @@ class Response(MasoniteResponse):
         return content
 
     def view(self, view: Any, status: int = 200) -> Any:
-        """Answer with what an action returned. An iterator is streamed."""
+        """Send what an action returned. An iterator is streamed."""
         if isinstance(view, tuple) and len(view) == 2 and hasattr(view[0], "__next__"):
             view, status = view
         if not hasattr(view, "__next__"):
@@ -100,7 +110,7 @@ class Response(MasoniteResponse):
         return self
 
     def _forget_stream(self) -> None:
-        """Close the stream that this response had until now: the last answer is the one that is sent."""
+        """Close the stream that new content replaces."""
         if self.streamed is not None:
             close = getattr(self.streamed, "close", None)
             self.streamed = None
@@ -128,9 +138,9 @@ class Response(MasoniteResponse):
         return self
 
     def download(self, name: str, location: str, force: bool = False) -> "Response":
-        """Send the file at ``location``, or the part of it that the request asks for; with ``force``, to be saved.
+        """Send the file at ``location``, or the range that the request asks for; with ``force``, as an attachment.
 
-        It is read while it is sent. ``OSError`` when it cannot be read.
+        The file is read while it is sent. Raises ``OSError`` if it cannot be read.
         """
         self._forget_stream()
         file = File(location, self.app.make("environ"))
@@ -147,14 +157,22 @@ class Response(MasoniteResponse):
         return self
 
     def get_headers(self) -> list[tuple[str, str]]:
-        """Return the headers, cookies included; ``ValueError`` where one holds what could split the response in two."""
+        """Return the headers, cookies included. Raises ``ValueError`` for a character that could split the response."""
         headers = self.header_bag.render()
-        if self.streamed is not None and not isinstance(self.streamed, File):  # its length is known at its end
+        if self.streamed is not None and not isinstance(self.streamed, File):  # the length is not known yet
             headers = [header for header in headers if header[0].lower() != "content-length"]
         if self._cookie_jar is not None:
             headers += self._cookie_jar.render_response()
-        if _NO_FIELD_TEXT.search("".join([text for header in headers for text in header])) or not all(
+        if _NOT_FIELD_TEXT.search("".join([text for header in headers for text in header])) or not all(
             _FIELD_NAME.fullmatch(name) for name, _ in headers
         ):
-            raise ValueError("a header of the response holds what no header may")
+            raise ValueError("a response header contains an invalid character")
         return headers
+
+    def get_hardened_headers(self) -> list[tuple[str, str]]:
+        """Return the headers, and those of ``SECURITY_HEADERS`` that the response does not set itself.
+
+        Responses are data: a browser must not guess another type, show them in a frame, or store them.
+        """
+        headers, own = self.get_headers(), self.header_bag.bag
+        return headers + [header for key, header in _SECURITY_HEADERS if key not in own]

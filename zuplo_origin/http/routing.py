@@ -1,4 +1,4 @@
-"""Routes: patterns, the tree that finds one, and the middleware of each."""
+"""Routes: their patterns, the tree that looks them up, and their middleware."""
 
 import re
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ from masonite.utils.collections import flatten
 from .errors import HttpException
 
 _REST = "(.*)"
-"""Masonite's compiler ``any``: as the last part of a URL it takes slashes too."""
+"""The pattern of Masonite's compiler ``any``, which matches slashes too if it is the last part of a URL."""
 
 
 class RouteError(Exception):
-    """A route that cannot work, found as it is registered."""
+    """An invalid route. Raised when it is registered."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One part of a URL, between slashes: a literal, or a parameter with its pattern."""
+    """One part of a URL between slashes: a literal, or a parameter with its pattern."""
 
     literal: str | None
     name: str = ""
@@ -31,12 +31,10 @@ class _Part:
 
 
 class RoutePattern:
-    """A route, its place in the order of registration, and the parts of its URL.
+    """A route, its position in the order of registration, and the parts of its URL.
 
-    Masonite's spelling: ``@name`` or ``@name:compiler`` for a parameter, ``?name`` for one that may be missing, at the
-    end only. Anything else is literal.
-
-    Raises ``RouteError`` where the URL is none of this.
+    As in Masonite, a part is ``@name`` or ``@name:compiler`` for a parameter, ``?name`` for an optional parameter (as
+    the last part only), or a literal. Raises ``RouteError`` for any other URL.
     """
 
     def __init__(self, order: int, route: Any) -> None:
@@ -44,17 +42,17 @@ class RoutePattern:
         self.optional = False
         self.parts = [self._part(part) for part in route.url.split("/")[1:]]
         if any(part.pattern == "?" for part in self.parts):
-            raise RouteError(f"{route.url}: a parameter that may be missing stands at the end, and alone in its part")
+            raise RouteError(f"{route.url}: an optional parameter must be the last part of the URL")
         self._named = [part for part in self.parts if part.literal is None]
 
     def _part(self, text: str) -> _Part:
         if text[:1] not in ("@", "?"):
             if "@" in text or "?" in text:
-                raise RouteError(f"{self.route.url}: a parameter fills the whole part between two slashes")
+                raise RouteError(f"{self.route.url}: a parameter must be a whole part of the URL, between two slashes")
             return _Part(text)
         name, _, compiler = text[1:].partition(":")
         if compiler and compiler not in self.route.compilers:
-            raise RouteError(f"{self.route.url}: there is no route compiler '{compiler}'")
+            raise RouteError(f"{self.route.url}: unknown route compiler '{compiler}'")
         if text[0] == "?":
             if not self.route.url.endswith(f"/{text}"):
                 return _Part(None, name, "?")
@@ -62,7 +60,7 @@ class RoutePattern:
         return _Part(None, name, self.route.compilers[compiler or "default"], compiler)
 
     def parameters(self, values: list[str]) -> dict[str, Any]:
-        """Return the parameters by name, cast where the route says so with ``casts()``."""
+        """Return the parameters by name, cast as the route declares with ``casts()``."""
         names = self._named
         if not names:
             return {}
@@ -78,7 +76,7 @@ class RoutePattern:
 
 @dataclass
 class _Node:
-    """What can follow on the parts walked so far."""
+    """A node of the tree: the parts that can follow, and the routes that end here."""
 
     literal: dict[str, "_Node"] = field(default_factory=dict)
     parameter: dict[str, "_Node"] = field(default_factory=dict)
@@ -87,15 +85,15 @@ class _Node:
 
 
 class RouteTree:
-    """All routes, by the parts of their URLs: a look-up costs by the path's parts, not by the number of routes."""
+    """All routes by the parts of their URLs. The cost of a look-up depends on the path, not on the number of routes."""
 
     def __init__(self, routes: list[Any]) -> None:
         self._root = _Node()
         self._compiled: dict[str, re.Pattern[str]] = {}
         for order, route in enumerate(routes):
             self._add(RoutePattern(order, route))
-        # most requests are for a path that some route spells out: those walks are made now
-        self._walked = {route.url: self._find(route.url) for route in routes if "@" not in route.url}
+        # the paths of routes without parameters are looked up once, now
+        self._literal_paths = {route.url: self._find(route.url) for route in routes if "@" not in route.url}
 
     def _add(self, pattern: RoutePattern) -> None:
         node = self._root
@@ -114,8 +112,8 @@ class RouteTree:
         node.ends.append(pattern)
 
     def find(self, path: str) -> list[tuple[RoutePattern, list[str]]]:
-        """Return the patterns that take the whole of ``path``, each with its values, in the order of registration."""
-        return self._walked.get(path) or self._find(path)
+        """Return the patterns that match ``path``, each with its values, in the order of registration."""
+        return self._literal_paths.get(path) or self._find(path)
 
     def _find(self, path: str) -> list[tuple[RoutePattern, list[str]]]:
         if not path.startswith("/"):
@@ -145,9 +143,9 @@ class RouteTree:
 class Middlewares(MiddlewareCapsule):
     """The registered middleware.
 
-    A route names them as ``"jwt"`` or ``"jwt:read:orders,write:orders"``: a key of the Kernel's, and arguments behind
-    the first colon. Arguments are taken as they stand: in Masonite's own, one with ``@`` is read out of what the
-    client sent, and one with a colon is an error of every request.
+    A route specifies middleware as ``"jwt"`` or ``"jwt:read:orders,write:orders"``: a key of the Kernel, and after the
+    first colon its arguments, which are passed unchanged. In Masonite, an argument with ``@`` is replaced by a value
+    from the request, and one with a colon raises for every request.
     """
 
     def __init__(self) -> None:
@@ -165,9 +163,9 @@ class Middlewares(MiddlewareCapsule):
         return self
 
     def classes_for(self, specification: str) -> tuple[list[type], tuple[str, ...]]:
-        """Return the classes behind ``specification`` and the arguments for them.
+        """Return the middleware classes for ``specification`` and their arguments.
 
-        Raises ``RouteMiddlewareNotFound`` for a key that the Kernel does not register, or registers nothing under.
+        Raises ``RouteMiddlewareNotFound`` if the Kernel registers no middleware under the key.
         """
         known = self._known.get(specification)
         if known is not None:
@@ -183,7 +181,7 @@ class Middlewares(MiddlewareCapsule):
     def run_route_middleware(
         self, middlewares: list[str], request: Any, response: Any, callback: str = "before"
     ) -> bool:
-        """Run ``callback`` of each; ``False`` as soon as one does not hand the request on."""
+        """Run ``callback`` of each. Return ``False`` as soon as one does not return the request."""
         for specification in middlewares:
             classes, arguments = self.classes_for(specification)
             for middleware in classes:
@@ -192,15 +190,15 @@ class Middlewares(MiddlewareCapsule):
         return True
 
     def run_http_middleware(self, request: Any, response: Any, callback: str = "before") -> bool:
-        """The same for those that run for every request, whether it has a route or not."""
+        """Run ``callback`` of the middleware for all requests, including those that match no route."""
         return all(getattr(middleware(), callback)(request, response) is request for middleware in self.http_middleware)
 
 
 class Router(MasoniteRouter):
-    """The routes. Of several that match, the one registered first is taken, as in Masonite.
+    """The routes. If several match, the one registered first is used, as in Masonite.
 
-    A path is compared as it is: ``/orders/`` is not ``/orders``, and a dot stands for itself. What cannot work is said
-    as a route is added, not when the first client asks for it.
+    Paths are compared exactly: ``/orders/`` is not ``/orders``, and a dot is literal. An invalid route raises when
+    it is added, not when it is first requested.
     """
 
     def __init__(self, middlewares: Middlewares) -> None:
@@ -218,21 +216,21 @@ class Router(MasoniteRouter):
         self._routes, self._tree = routes, None
 
     def add(self, *routes: Any) -> None:
-        """Register routes, one or lists of them; ``RouteError`` where one cannot work."""
+        """Register routes or lists of routes. Raises ``RouteError`` if one is invalid."""
         added = flatten(list(routes))
         for route in added:
             self._check(route)
         self.routes = [*self._routes, *added]
 
     def set(self, *routes: Any) -> None:
-        """Register routes in place of those there were."""
+        """Replace all routes."""
         self.routes = []
         self.add(*routes)
 
     def match(self, path: str, method: str) -> tuple[Any, dict[str, Any]]:
-        """Return the route for ``method`` and ``path``, and the path's parameters in their order.
+        """Return the route for ``method`` and ``path``, and its parameters in the order of the path.
 
-        Raises ``HttpException``: 404 where no route has the path, 405 with ``Allow`` where none of them has the method.
+        Raises ``HttpException``: 404 if no route matches the path; 405 with ``Allow`` if none of those has the method.
         """
         if self._tree is None:
             self._tree = RouteTree(self._routes)
@@ -242,7 +240,7 @@ class Router(MasoniteRouter):
             try:
                 parameters = pattern.parameters(values)
             except ValueError:
-                continue  # the route asks for a cast that these values do not allow
+                continue  # a value that cannot be cast does not match
             if wanted in methods and method.isupper():
                 return pattern.route, parameters
             allowed.update(methods)
@@ -252,7 +250,7 @@ class Router(MasoniteRouter):
         raise HttpException(405, headers={"Allow": listed})
 
     def find(self, path: str, request_method: str, subdomain: str | None = None) -> Any:
-        """Return the route alone, ``None`` where there is none (Masonite's contract)."""
+        """Return the route; ``None`` if no route matches the path (Masonite's contract)."""
         try:
             return self.match(path, request_method)[0]
         except HttpException as exception:
@@ -263,7 +261,7 @@ class Router(MasoniteRouter):
     def _check(self, route: Any) -> None:
         RoutePattern(0, route)
         if route._domain is not None:
-            raise RouteError(f"{route.url}: routes of a domain are not supported")
+            raise RouteError(f"{route.url}: routes for a domain are not supported")
         controller = route.controller_instance or route.controller_class
         if route.e or not callable(getattr(controller, route.controller_method or "", None)):
             raise RouteError(f"{route.url}: there is no controller action {route.controller!r}")

@@ -1,4 +1,4 @@
-"""Responses that are sent while they are produced."""
+"""Response bodies that are produced while they are sent: streams and files."""
 
 import logging
 import mimetypes
@@ -18,11 +18,11 @@ CHUNK = 65536
 
 
 class Stream:
-    """The body of a streamed response: an iterator of non-empty ``bytes``, as WSGI takes it (PEP 3333).
+    """The body of a streamed response: an iterator of non-empty ``bytes`` (PEP 3333).
 
-    Each chunk is produced in the scope of the request: its bindings, its ids in the log, its span. The first chunk is
-    produced by ``start``, so that an exception there is still answered with an error. ``at_end`` is called once, with
-    the number of bytes and whether all of them were produced.
+    Each chunk is produced in the context of the request, with its bindings, log ids and span. ``start`` produces the
+    first chunk, before the status is sent, so that an exception becomes an error response. ``at_end`` is called once,
+    with the number of bytes sent and whether the stream was complete.
     """
 
     def __init__(self, chunks: Iterable[Any], at_end: Callable[[int, bool], None]) -> None:
@@ -33,7 +33,7 @@ class Stream:
         self._bytes, self._is_complete, self._is_closed = 0, False, False
 
     def start(self) -> None:
-        """Produce the first chunk, in the scope of the request under way."""
+        """Produce the first chunk, in the context of the current request."""
         self._first = self._produce()
         self._context = copy_context()
 
@@ -47,7 +47,7 @@ class Stream:
             try:
                 chunk = self._context.run(self._produce)
             except Exception:
-                self._context.run(log.exception, "a stream failed after its first chunk")
+                self._context.run(_log_exception, "stream")
                 raise
         if chunk is None:
             raise StopIteration
@@ -55,10 +55,10 @@ class Stream:
         return chunk
 
     def _produce(self) -> bytes | None:
-        """Return the next chunk that is not empty, ``None`` at the end."""
+        """Return the next chunk that is not empty; ``None`` at the end."""
         for chunk in self._chunks:
             if not isinstance(chunk, str | bytes | bytearray | memoryview):
-                raise TypeError(f"a stream has chunks of bytes or str, not of {type(chunk).__name__}")
+                raise TypeError(f"a chunk of a stream must be bytes or str, not {type(chunk).__name__}")
             encoded = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
             if encoded:
                 return encoded
@@ -66,7 +66,7 @@ class Stream:
         return None
 
     def close(self) -> None:
-        """End the stream, whether all of it was produced or not: ``finally`` blocks of a generator run here."""
+        """End the stream, complete or not. The ``finally`` blocks of a generator run here."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -79,7 +79,7 @@ class Stream:
             if close is not None:
                 close()
         except Exception:
-            log.exception("a stream failed as it was closed")
+            _log_exception("stream_close")
         finally:
             self._at_end(self._bytes, self._is_complete)
 
@@ -88,10 +88,14 @@ def _run(function: Callable[[], None]) -> None:
     function()
 
 
-class File:
-    """A file as a response, read in constant memory, with ranges and conditional requests (RFC 9110, 13 and 14).
+def _log_exception(during: str) -> None:
+    log.exception("unhandled_exception", extra={"fields": {"during": during}})
 
-    Raises ``OSError`` when the file cannot be read.
+
+class File:
+    """A file as a response body, with ranges and conditional requests (RFC 9110, sections 13 and 14).
+
+    Raises ``OSError`` if the file cannot be read.
     """
 
     def __init__(self, location: str, environ: Mapping[str, Any]) -> None:
@@ -102,13 +106,14 @@ class File:
             etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
             modified = http_date(found.st_mtime)
             self.headers = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
-            self.status, start, self._end = self._select(dict(environ), etag, modified)
+            self.status, start, end = self._select(dict(environ), etag, modified)
             self._file.seek(start)
+            self._remaining = end - start
         except BaseException:
             self._file.close()
             raise
         if self.status not in (304, 412):
-            self.headers["Content-Length"] = str(self._end - start)
+            self.headers["Content-Length"] = str(self._remaining)
 
     def _select(self, environ: dict[str, Any], etag: str, modified: str) -> tuple[int, int, int]:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -124,10 +129,10 @@ class File:
             return 200, 0, self._size
         if if_range.date is not None and http_date(if_range.date) != modified:
             return 200, 0, self._size
-        asked = parse_range_header(environ.get("HTTP_RANGE"))
-        if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
-            return 200, 0, self._size  # several ranges may be answered with all of it (RFC 9110, section 14.2)
-        selected = asked.range_for_length(self._size)
+        requested = parse_range_header(environ.get("HTTP_RANGE"))
+        if requested is None or requested.units != "bytes" or len(requested.ranges) != 1:
+            return 200, 0, self._size  # several ranges: a server may ignore them (RFC 9110, section 14.2)
+        selected = requested.range_for_length(self._size)
         if selected is None:
             self.headers["Content-Range"] = f"bytes */{self._size}"
             return 416, 0, 0
@@ -138,12 +143,12 @@ class File:
         return self
 
     def __next__(self) -> bytes:
-        remaining = self._end - self._file.tell()
-        if remaining <= 0:
+        if self._remaining <= 0:
             raise StopIteration
-        chunk = self._file.read(min(CHUNK, remaining))
+        chunk = self._file.read(min(CHUNK, self._remaining))
         if not chunk:
-            raise OSError("the file became shorter while it was sent")
+            raise OSError("the file was truncated while it was sent")
+        self._remaining -= len(chunk)
         return chunk
 
     def close(self) -> None:
@@ -155,6 +160,6 @@ def content_type_of(location: str) -> str:
 
 
 def disposition(name: str) -> str:
-    """Return ``Content-Disposition`` for a download that is saved as ``name`` (RFC 6266, section 4)."""
+    """Return the ``Content-Disposition`` of an attachment with the file name ``name`` (RFC 6266, section 4)."""
     plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
     return f'attachment; filename="{plain}"' + ("" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}")

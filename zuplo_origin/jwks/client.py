@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zuplo_origin.encoding import printable
-from zuplo_origin.observability.events import Event
+from zuplo_origin.observability.logs import Event
 
 from .fetch import Deferred, Document, FetchFailed
 from .keys import BadKeySet, KeySet, Verifier, parse_key_set

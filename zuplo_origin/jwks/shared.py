@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from zuplo_origin.observability.events import Event
+from zuplo_origin.observability.logs import Event
 
 from .client import FETCHES_PER_WINDOW, Policy
 from .fetch import Deferred, Document, FetchFailed, Source

@@ -1,4 +1,4 @@
-"""What the process tells of itself: a line for each request, metrics, traces. Nothing in it holds a client's words."""
+"""Logs, metrics and traces. None of them contains text that a client sent, except a key id in the log."""
 
 COUNTING_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that names the folder where processes meet that count together: set before they import the library."""
+"""The variable with the folder in which processes share their counters; read when ``prometheus_client`` is imported."""

@@ -1,4 +1,4 @@
-"""Log formatters, the log handler, and the access log."""
+"""Structured log events, formatters, the log handler, and the access log."""
 
 import json
 import logging
@@ -9,64 +9,86 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
 
 from zuplo_origin.encoding import printable
-from zuplo_origin.http.context import context
-
-from .events import Event, method_of, route_of
 
 
-class SpelledSecond:
-    """Spells times as ``form`` says (``time.strftime``), in the zone of ``zone``, which is one of ``time``'s two."""
+class Event:
+    """A name and its fields, passed to a logger as the message: ``log.info(Event("jwks_rotated", keys=2))``.
 
-    def __init__(self, form: str, zone: Callable[[float], time.struct_time]) -> None:
-        self._form, self._zone = form, zone
-        self._last = (0, "")  # replaced whole: threads may spell it twice, and never mix it up
+    The text is ``jwks_rotated keys=2``. In JSON, the fields are members. ``zuplo_origin.http`` imports nothing of this
+    package, and logs the same with the standard library: ``log.info("jwks_rotated", extra={"fields": {"keys": 2}})``.
+    """
 
-    def of(self, created: float) -> str:
-        """Return how the second of ``created``, in seconds since the epoch, is spelled."""
-        number, spelled = self._last
-        if number != int(created):
-            number = int(created)
-            spelled = time.strftime(self._form, self._zone(number))
-            self._last = (number, spelled)
-        return spelled
+    __slots__ = ("fields", "name")
+
+    def __init__(self, name: str, **fields: Any) -> None:
+        self.name = name
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return " ".join([self.name, *(f"{name}={_quoted(value)}" for name, value in self.fields.items())])
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return repr(text) if " " in text or not text else text
+
+
+def _event(record: logging.LogRecord) -> Event | None:
+    if isinstance(record.msg, Event):
+        return record.msg
+    fields = getattr(record, "fields", None)
+    return None if fields is None else Event(str(record.msg), **fields)
+
+
+def _request_ids(record: logging.LogRecord) -> dict[str, str]:
+    """Return ``rid`` and ``trace_id`` of the request that ``record`` belongs to, as far as it has them."""
+    ids = {"rid": getattr(record, "rid", None), "trace_id": getattr(record, "trace_id", None)}
+    return {name: value for name, value in ids.items() if value is not None}
+
+
+@lru_cache(maxsize=4)
+def _format_second(second: int, form: str, zone: Callable[[float], time.struct_time]) -> str:
+    """Return ``second`` (since the epoch) in the format ``form``. Most log lines of a second share the result."""
+    return time.strftime(form, zone(second))
 
 
 _LEVELS = {number: logging.getLevelName(number).lower() for number in (10, 20, 30, 40, 50)}
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``event`` or ``message``, its
-    fields, ``rid`` of the request it belongs to, and ``exception`` with a traceback.
+    """Formats a record as one line of JSON, in ASCII.
+
+    Members: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``event`` with its fields or ``message``, ``rid`` and
+    ``trace_id`` of the request, and ``exception`` with a traceback.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._second = SpelledSecond("%Y-%m-%dT%H:%M:%S", time.gmtime)
-
     def format(self, record: logging.LogRecord) -> str:
+        second = _format_second(int(record.created), "%Y-%m-%dT%H:%M:%S", time.gmtime)
         line: dict[str, Any] = {
-            "time": f"{self._second.of(record.created)}.{int(record.msecs):03d}Z",
+            "time": f"{second}.{int(record.msecs):03d}Z",
             "level": _LEVELS.get(record.levelno) or record.levelname.lower(),
             "logger": record.name,
         }
-        if isinstance(record.msg, Event):
-            line["event"] = record.msg.name
-            line.update(record.msg.fields)
+        event = _event(record)
+        if event is not None:
+            line["event"] = event.name
+            line.update(event.fields)
         else:
             line["message"] = record.getMessage()
-        line.update(context())
+        line.update(_request_ids(record))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
             encoded = orjson.dumps(line)
             if encoded.isascii():
                 return encoded.decode("ascii")
-        except TypeError:  # an integer over 64 bits, half a surrogate, an object
+        except TypeError:  # an integer over 64 bits, a lone surrogate, an object
             pass
         return json.dumps(line, default=str)
 
@@ -75,44 +97,45 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class LineFormatter(logging.Formatter):
-    """A line as the standard library writes it by default, and the request it belongs to.
+    """Formats a record as the standard library does by default, followed by the ids of the request.
 
-    ``2026-11-21 10:00:00,123 INFO app.access request method=GET … rid=…``. Nothing that was logged begins a line of its
-    own: control characters are spelled out, and a traceback stands behind bars.
+    ``2026-11-21 10:00:00,123 INFO zuplo_origin.access request method=GET … rid=…``. Control characters are escaped, and
+    each line of a traceback begins with ``  | ``, so that logged text cannot imitate a log line.
     """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
-        self._second = SpelledSecond("%Y-%m-%d %H:%M:%S", time.localtime)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return f"{self._second.of(record.created)},{int(record.msecs):03d}"
+        second = _format_second(int(record.created), "%Y-%m-%d %H:%M:%S", time.localtime)
+        return f"{second},{int(record.msecs):03d}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = _CONTROL.sub(_spelled, record.message)
-        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in context().items())])
+        record.message = _CONTROL.sub(_escaped, str(_event(record) or record.message))
+        ids = (f"{name}={value}" for name, value in _request_ids(record).items())
+        return " ".join([super().formatMessage(record), *ids])
 
     def formatException(self, ei: object) -> str:
-        return "\n".join(f"  | {_CONTROL.sub(_spelled, line)}" for line in super().formatException(ei).split("\n"))  # type: ignore[arg-type]
+        return "\n".join(f"  | {_CONTROL.sub(_escaped, line)}" for line in super().formatException(ei).split("\n"))  # type: ignore[arg-type]
 
 
-def _spelled(found: re.Match[str]) -> str:
-    return ascii(found[0])[1:-1]
+def _escaped(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]
 
 
 BATCH_SECONDS = 0.005
-"""The longest time that a line waits for others to be written with."""
+"""Seconds between two writes: the longest time that a line waits."""
 WAITING_LINES = 10_000
-"""Lines that wait for a reader who does not read; more are dropped, and counted."""
+"""Lines that may wait while standard error is not read. More are dropped and counted."""
 
 
 class LineHandler(logging.Handler):
-    """Writes lines to ``stream``, each in one piece, without a lock.
+    """Writes each line to ``stream`` with one system call, without a lock.
 
-    With ``in_batches``, a thread writes them, within ``BATCH_SECONDS``: a system call for each line costs a fifth of
-    the throughput, and a stalled reader would stop every request. A process that is killed loses the lines of that
-    time. Without, each line is written at once. Lines of up to 4 KiB are not mixed with those of other processes in a
-    pipe (POSIX, ``PIPE_BUF`` on Linux), nor in a file that is appended to.
+    With ``in_batches``, a thread writes the lines within ``BATCH_SECONDS``: one system call for each request would cost
+    a fifth of the throughput, and a reader that stalls would block all requests. A process that is killed loses the
+    lines that wait. Lines of up to 4 KiB are not interleaved with those of other processes in a pipe (POSIX,
+    ``PIPE_BUF`` on Linux), nor in a file opened for appending.
     """
 
     def __init__(self, stream: TextIO, in_batches: bool = False) -> None:
@@ -121,7 +144,9 @@ class LineHandler(logging.Handler):
         self.dropped = 0
         self._reset()
         if in_batches:
-            os.register_at_fork(after_in_child=self._reset)  # the thread is the parent's, and so are its lines
+            os.register_at_fork(
+                after_in_child=self._reset
+            )  # a fork does not copy the thread, and its lines belong to the parent
 
     def _reset(self) -> None:
         self._lines: deque[bytes] = deque()
@@ -129,8 +154,8 @@ class LineHandler(logging.Handler):
         self._wakeup = threading.Semaphore(0)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write ``record`` when the filters let it pass, as the standard library does, but without its lock."""
-        passed: object = self.filter(record)  # since Python 3.12, perhaps another record
+        """Write ``record`` unless a filter drops it, as the standard library does, but without its lock."""
+        passed: object = self.filter(record)  # since Python 3.12, a filter may return another record
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
@@ -151,7 +176,7 @@ class LineHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until all lines are written, for a second at most."""
+        """Wait until all lines are written, for one second at most."""
         end = time.monotonic() + 1
         while self._in_batches and (self._lines or self._is_writing) and time.monotonic() < end:
             time.sleep(0.001)
@@ -169,11 +194,11 @@ class LineHandler(logging.Handler):
                 batch = [self._lines.popleft() for _ in range(len(self._lines))]
                 try:
                     self._write(b"".join(batch))
-                except OSError:  # a reader that has gone, a full disk: the lines are lost, the next ones may not be
+                except OSError:  # a closed pipe or a full disk: these lines are lost, later ones may be written
                     self.dropped += len(batch)
                 time.sleep(BATCH_SECONDS)
             self._is_writing = False
-            if self._lines:  # one was added since, by a thread that took this one for awake
+            if self._lines:  # added by a thread that saw _is_writing before it became False
                 self._is_writing = True
                 self._wakeup.release()
 
@@ -183,10 +208,10 @@ class LineHandler(logging.Handler):
 
 
 def set_up(environment: str, in_batches: bool = False) -> None:
-    """Write what is logged to standard error: in ``production`` as JSON, elsewhere for people.
+    """Log to standard error: as JSON in ``production``, as text otherwise.
 
-    ``in_batches`` is for servers, which end with ``logging.shutdown``. Does nothing when the process has a log: that of
-    a WSGI server, or of a test.
+    ``in_batches`` is for servers, which must call ``logging.shutdown`` at the end. Does nothing if the root logger has
+    a handler already, from a WSGI server or a test.
     """
     if logging.getLogger().handlers:
         return
@@ -199,24 +224,28 @@ log = logging.getLogger("zuplo_origin.access")
 
 
 class AccessLog:
-    """Tells of a request what was asked for and answered, and why it was not let in.
+    """Logs the event ``request``: method, route, status, duration in ms, and why a request was rejected.
 
-    The path is not told, the route is: anything may stand in a path, a token too. Of a token there is the id of its
-    key, cleaned and cut, and its issuer where that is a known one.
+    A path is never logged, because it can contain a token. Of a rejected token, the log has the key id, escaped and
+    shortened, and the issuer if it is a configured one.
     """
 
     def __call__(self, request: Any, status: int, seconds: float) -> None:
         if not log.isEnabledFor(logging.INFO):
             return
         fields = {
-            "method": method_of(request),
-            "route": route_of(request),
+            "method": request.method_label,
+            "route": request.route_label,
             "status": status,
             "ms": round(seconds * 1000, 2),
         }
         if request.streamed is not None:
             fields["bytes"], fields["complete"] = request.streamed
-        refused = request.rejected
-        if refused is not None:
-            fields |= {"reason": refused.reason.value, "issuer": refused.issuer or "-", "kid": printable(refused.kid)}
+        rejected = request.rejected
+        if rejected is not None:
+            fields |= {
+                "reason": rejected.reason.value,
+                "issuer": rejected.issuer or "-",
+                "kid": printable(rejected.kid),
+            }
         log.info(Event("request", **fields))

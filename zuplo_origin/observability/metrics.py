@@ -1,4 +1,4 @@
-"""Prometheus metrics: counters, and their exposition."""
+"""Prometheus metrics, and their exposition."""
 
 import os
 import time
@@ -13,59 +13,68 @@ from zuplo_origin.jwks.observer import KeyObserver
 from zuplo_origin.jwt.reasons import Reason
 
 from . import COUNTING_FOLDER
-from .events import method_of, route_of
 
 _VERIFICATION = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1, 10)
 _FETCH = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics(KeyObserver):
-    """Bound to the container as ``metrics``: told of each request, token and fetch, it counts them.
+    """Bound to the container as ``metrics``. Observes requests, tokens and key sets.
 
-    Its labels are routes, methods, statuses, reasons, algorithms and configured issuers: no client chooses one.
+    Labels are routes, methods, statuses, reasons, algorithms and configured issuers: clients cannot add values.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = self._counter("http_requests", "Requests answered.", "method", "route", "status")
-        self._requests_seen: dict[tuple[str, str, int], Counter] = {}
-        refusals = self._counter("jwt_refusals", "Requests that were not let in.", "reason")
-        self._refusals = {reason: refusals.labels(reason.value) for reason in Reason}
+        self._requests = self._counter(
+            "http_requests", "Responses, by method, route and status.", "method", "route", "status"
+        )
+        self._request_counters: dict[tuple[str, str, int], Counter] = {}  # labels() takes a lock
+        rejections = self._counter("jwt_refusals", "Requests that the guard rejected, by reason.", "reason")
+        self._rejections = {reason: rejections.labels(reason.value) for reason in Reason}
         self._verification = self._histogram(
             "jwt_verification_seconds",
-            "Time to verify a token that was let in, a wait for its key included.",
+            "Seconds to verify an accepted token, including a wait for its key.",
             "algorithm",
             _VERIFICATION,
         )
-        cache = self._counter("jwt_cache", "Looks into the cache of verified tokens.", "outcome")
+        cache = self._counter("jwt_cache", "Look-ups in the cache of verified tokens, by outcome.", "outcome")
         self._cache = {True: cache.labels("hit"), False: cache.labels("miss")}
-        self._fetches = self._counter("jwks_fetches", "Fetches of key sets.", "issuer", "outcome")
-        self._fetch_time = self._histogram("jwks_fetch_seconds", "Time of a fetch.", "issuer", _FETCH)
-        self._unknown = self._counter("jwks_unknown_keys", "Tokens with a key id that was not held.", "issuer")
-        self._cooldown = self._counter("jwks_cooldown_hits", "Fetches for unknown key ids, not made.", "issuer")
-        self._keys = self._gauge("jwks_keys", "Keys held that are usable.")
-        self._fetched = self._gauge("jwks_fetched_timestamp_seconds", "When the keys held were fetched.")
-        self._fresh = self._gauge("jwks_fresh_until_timestamp_seconds", "Until when they are fresh.")
+        self._fetches = self._counter(
+            "jwks_fetches", "Fetches of key sets, by issuer and outcome.", "issuer", "outcome"
+        )
+        self._fetch_time = self._histogram(
+            "jwks_fetch_seconds", "Seconds that a fetch of a key set took.", "issuer", _FETCH
+        )
+        self._unknown = self._counter(
+            "jwks_unknown_keys", "Tokens with a key id that is not in the cached key set.", "issuer"
+        )
+        self._cooldown = self._counter(
+            "jwks_cooldown_hits", "Fetches for unknown key ids that the cooldown prevented.", "issuer"
+        )
+        self._keys = self._gauge("jwks_keys", "Usable keys in the cached key set.")
+        self._fetched = self._gauge("jwks_fetched_timestamp_seconds", "Time when the cached key set was fetched.")
+        self._fresh = self._gauge("jwks_fresh_until_timestamp_seconds", "Time until which the cached key set is fresh.")
 
-    def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(name, told, labels, registry=self.registry)
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(name, help, labels, registry=self.registry)
 
-    def _histogram(self, name: str, told: str, label: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, told, [label], buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, help: str, label: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, help, [label], buckets=buckets, registry=self.registry)
 
-    def _gauge(self, name: str, told: str) -> Gauge:
-        """Of processes that hold different things, the one that is worst off; of those that are gone, nothing."""
-        return Gauge(name, told, ["issuer"], multiprocess_mode="livemin", registry=self.registry)
+    def _gauge(self, name: str, help: str) -> Gauge:
+        """Return a gauge whose value over several processes is the lowest of those that are alive."""
+        return Gauge(name, help, ["issuer"], multiprocess_mode="livemin", registry=self.registry)
 
     def __call__(self, request: Any, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
-        seen = (method_of(request), route_of(request), status)
-        counter = self._requests_seen.get(seen)
+        """Count a response, and a rejection if the guard rejected the request."""
+        labels = (request.method_label, request.route_label, status)
+        counter = self._request_counters.get(labels)
         if counter is None:
-            counter = self._requests_seen[seen] = self._requests.labels(*map(str, seen))
+            counter = self._request_counters[labels] = self._requests.labels(*map(str, labels))
         counter.inc()
         if request.rejected is not None:
-            self._refusals[request.rejected.reason].inc()
+            self._rejections[request.rejected.reason].inc()
 
     def verified(self, algorithm: str, seconds: float) -> None:
         self._verification.labels(algorithm).observe(seconds)
@@ -75,7 +84,7 @@ class Metrics(KeyObserver):
 
     def begins(self, issuer: str) -> None:
         for counter in (self._unknown, self._cooldown):
-            counter.labels(issuer)  # from zero on: a rate needs two values
+            counter.labels(issuer)  # starts at 0: rate() would miss an increase from no value to 1
         for outcome in ("ok", "failed"):
             self._fetches.labels(issuer, outcome)
         self.holds_none(issuer)
@@ -103,27 +112,32 @@ PATH = "/metrics"
 
 
 def exposition(own: CollectorRegistry | None = None) -> tuple[bytes, str]:
-    """Return the text and its media type: of all processes that count together, or else of this one, ``own``."""
+    """Return the metrics as text, and its content type.
+
+    They are those of all processes that share ``COUNTING_FOLDER`` or, without such a folder, those in ``own``.
+    """
     registry = CollectorRegistry()
     if COUNTING_FOLDER in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     elif own is not None:
         registry = own
-    told = CollectorRegistry()
-    told.register(_WithAges(registry))
-    return generate_latest(told), CONTENT_TYPE_LATEST
+    exposed = CollectorRegistry()
+    exposed.register(_WithAges(registry))
+    return generate_latest(exposed), CONTENT_TYPE_LATEST
 
 
 class _WithAges:
-    """What ``registry`` has, and how old the oldest keys are now."""
+    """Collects the metrics in ``registry``, and adds the age of the oldest key set of each issuer."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
     def collect(self) -> Iterable[Any]:
         now = time.time()
-        age = GaugeMetricFamily("jwks_age_seconds", "Seconds since the keys held were fetched.", labels=["issuer"])
-        stale = GaugeMetricFamily("jwks_stale_seconds", "Seconds since they are no longer fresh.", labels=["issuer"])
+        age = GaugeMetricFamily("jwks_age_seconds", "Seconds since the cached key set was fetched.", labels=["issuer"])
+        stale = GaugeMetricFamily(
+            "jwks_stale_seconds", "Seconds since the cached key set is no longer fresh.", labels=["issuer"]
+        )
         since = {"jwks_fetched_timestamp_seconds": age, "jwks_fresh_until_timestamp_seconds": stale}
         for metric in self._registry.collect():
             yield metric
@@ -134,5 +148,5 @@ class _WithAges:
 
 
 def page(own: CollectorRegistry | None = None) -> Callable[[], tuple[int, bytes, str]]:
-    """Return the page ``/metrics`` for a port of its own."""
+    """Return a function that returns status, body and content type of ``/metrics``, for ``METRICS_PORT``."""
     return lambda: (200, *exposition(own))

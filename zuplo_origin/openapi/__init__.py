@@ -1,1 +1,1 @@
-"""The API description, made from routes, their guards and their controllers."""
+"""The API description, generated from the routes and their controllers."""

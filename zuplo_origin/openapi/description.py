@@ -11,16 +11,16 @@ from zuplo_origin.http.routing import RoutePattern, Router
 from zuplo_origin.jwt.reasons import Reason
 
 GUARD = "jwt"
-"""The Kernel's key of the guard."""
+"""The key in the Kernel under which the guard is registered."""
 METHODS = ("get", "post", "put", "patch", "delete")
 INTERNAL = ("Console", "Metrics")
-"""Groups of routes that are for whoever runs the application, and not for its callers."""
+"""Groups of routes for operators, which the description leaves out."""
 WITH_BODY = ("post", "put", "patch")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. ``scopes`` is ``None`` where the route has no guard."""
+    """One method of one path. ``scopes`` is ``None`` if the route has no guard."""
 
     path: str
     method: str
@@ -33,7 +33,7 @@ class Operation:
 
 
 def operations(routes: list[Any]) -> list[Operation]:
-    """Return the operations of ``routes``, in their order; of several for one path and method, the first."""
+    """Return the operations of ``routes``, in their order; if several have the same path and method, the first."""
     found: dict[tuple[str, str], Operation] = {}
     for order, route in enumerate(routes):
         for path, parameters in _paths(RoutePattern(order, route)):
@@ -44,20 +44,20 @@ def operations(routes: list[Any]) -> list[Operation]:
 
 
 def scopes_of_route(route: Any) -> tuple[str, ...] | None:
-    """Return the scopes that ``route`` asks for, ``None`` where it has no guard."""
-    asked: tuple[str, ...] | None = None
+    """Return the scopes that ``route`` requires; ``None`` if it has no guard."""
+    scopes: tuple[str, ...] | None = None
     for specification in route.get_middlewares():
         key, _, arguments = specification.partition(":")
         if key == GUARD:
-            asked = (*(asked or ()), *(scope for scope in arguments.split(",") if scope))
-    return asked
+            scopes = (*(scopes or ()), *(scope for scope in arguments.split(",") if scope))
+    return scopes
 
 
 def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, Any], ...]) -> Operation:
     controller = route.controller_instance or route.controller_class
     group = (controller if inspect.isclass(controller) else type(controller)).__name__
-    told = (inspect.getdoc(getattr(controller, route.controller_method)) or "").replace("``", "`")
-    summary, _, description = told.partition("\n")
+    docstring = (inspect.getdoc(getattr(controller, route.controller_method)) or "").replace("``", "`")
+    summary, _, description = docstring.partition("\n")
     name = f"{group}.{route.controller_method}"
     if method != "get":
         name += f".{method}"
@@ -76,7 +76,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
 
 
 def _paths(pattern: RoutePattern) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
-    """Yield the path that ``pattern`` takes, and the one without its last parameter where that may be missing."""
+    """Yield the path of ``pattern`` and, if its last parameter is optional, the path without it."""
     parts, parameters = [], []
     for part in pattern.parts:
         if part.literal is None:
@@ -102,22 +102,22 @@ Document = dict[str, Any]
 
 
 class Description:
-    """Bound to the container as ``openapi``: the description of the routes as they are now.
+    """Bound to the container as ``openapi``: the description of the current routes.
 
-    ``title`` is the API's, ``header`` and ``scheme`` say where the gateway puts its token.
+    The gateway puts its token in ``header``, after ``scheme``.
     """
 
     def __init__(self, router: Router, title: str, version: str, header: str, scheme: str) -> None:
         self._router, self._title, self._version = router, title, version
         self._header, self._scheme = header, scheme
-        self._made: tuple[list[Any], Document] | None = None  # with the list of routes, which the router never changes
+        self._made: tuple[list[Any], Document] | None = None  # the routes, and their description
 
     def operations(self) -> list[Operation]:
-        """Return the operations that the routes have."""
+        """Return the operations of the current routes."""
         return operations(self._router.routes)
 
     def document(self) -> Document:
-        """Return the description (OpenAPI 3.1.0), made anew where the routes have changed."""
+        """Return the description (OpenAPI 3.1.0). It is generated once for each list of routes."""
         routes = self._router.routes
         if self._made is None or self._made[0] is not routes:
             self._made = (routes, self._document())
@@ -134,22 +134,22 @@ class Description:
             "components": {
                 "securitySchemes": {SCHEME: self._security()},
                 "responses": {str(status): _response(status) for status in sorted(_phrases())},
-                "schemas": {"Answer": {"description": "What the action says, as JSON."}},
+                "schemas": {"Response": {"description": "The response of the action, as JSON."}},
             },
         }
 
     def _security(self) -> Document:
-        told = "The token that the gateway signs for this origin."
+        description = "The token that the gateway signs for this origin."
         if self._header.lower() == "authorization" and self._scheme.lower() == "bearer":
-            return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": told}
-        spelled = f"{self._scheme} <token>" if self._scheme else "<token>"
-        return {"type": "apiKey", "in": "header", "name": self._header, "description": f"{told} As: {spelled}"}
+            return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}
+        value = f"{self._scheme} <token>" if self._scheme else "<token>"
+        return {"type": "apiKey", "in": "header", "name": self._header, "description": f"{description} Format: {value}"}
 
 
 def described(operation: Operation) -> Document:
     """Return the Operation Object of ``operation`` (OpenAPI 3.1, section 4.8.10)."""
     statuses = {400, 404, 500}
-    answer = {"schema": {"$ref": "#/components/schemas/Answer"}}
+    success = {"schema": {"$ref": "#/components/schemas/Response"}}
     made: Document = {"operationId": operation.name, "tags": [operation.group], "summary": operation.summary}
     if operation.description:
         made["description"] = operation.description
@@ -161,22 +161,22 @@ def described(operation: Operation) -> Document:
     if operation.scopes is not None:
         made["security"] = [{SCHEME: list(operation.scopes)}]
         statuses |= {401, 503} | ({403} if operation.scopes else set())
-    made["responses"] = {"200": {"description": "Done.", "content": {"application/json": answer}}} | {
+    made["responses"] = {"200": {"description": "Success.", "content": {"application/json": success}}} | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)
     }
     return made
 
 
 def _phrases() -> dict[int, dict[str, set[str]]]:
-    """Return, by status, every error that is answered, with its details."""
-    told: dict[int, dict[str, set[str]]] = {}
+    """Return the errors of each status, and the details of each error."""
+    phrases: dict[int, dict[str, set[str]]] = {}
     for status, phrase in ERRORS.items():
-        if status not in (401, 403):  # those are the guard's alone
-            told.setdefault(status, {})[phrase] = set()
-    for refusal in ERROR_RESPONSES.values():
-        details = told.setdefault(refusal.status, {}).setdefault(refusal.error, set())
-        details.update([refusal.details] if refusal.details else [])
-    return told
+        if status not in (401, 403):  # only the guard responds with these
+            phrases.setdefault(status, {})[phrase] = set()
+    for rejection in ERROR_RESPONSES.values():
+        details = phrases.setdefault(rejection.status, {}).setdefault(rejection.error, set())
+        details.update([rejection.details] if rejection.details else [])
+    return phrases
 
 
 def _response(status: int) -> Document:
@@ -193,11 +193,11 @@ def _response(status: int) -> Document:
     if status in (401, 403):
         made["headers"] = {"WWW-Authenticate": _header("The challenge (RFC 6750, section 3).")}
     if status == ERROR_RESPONSES[Reason.KEYS_UNAVAILABLE].status:
-        made["headers"] = {"Retry-After": _header("Seconds until it is worth another try.")}
+        made["headers"] = {"Retry-After": _header("Seconds to wait before the next attempt.")}
     if status == 405:
-        made["headers"] = {"Allow": _header("The methods that the path has.")}
+        made["headers"] = {"Allow": _header("The methods of the path.")}
     return made
 
 
-def _header(told: str) -> Document:
-    return {"description": told, "schema": {"type": "string"}}
+def _header(description: str) -> Document:
+    return {"description": description, "schema": {"type": "string"}}

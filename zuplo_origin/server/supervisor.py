@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from zuplo_origin.observability.events import Event
+from zuplo_origin.observability.logs import Event
 
 from . import side_port
 

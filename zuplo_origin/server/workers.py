@@ -31,8 +31,7 @@ from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
 from zuplo_origin.observability import COUNTING_FOLDER
-from zuplo_origin.observability.events import Event
-from zuplo_origin.observability.logs import set_up
+from zuplo_origin.observability.logs import Event, set_up
 from zuplo_origin.settings import BadSettings, Settings, read_settings
 
 from . import connections
@@ -304,7 +303,7 @@ def _why_not(name: str, host: str, port: int) -> str | None:
 
 def _import_what_is_shared() -> None:
     """Import what every worker needs, before they are forked: then they share its memory."""
-    for name in ("zuplo_origin.http.container", "zuplo_origin.http.handler", "config.providers", "Kernel"):
+    for name in ("zuplo_origin.http.application", "zuplo_origin.http.kernel", "config.providers", "Kernel"):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a worker would write to what it shares, and so copy it

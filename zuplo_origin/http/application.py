@@ -1,0 +1,396 @@
+"""The application: Masonite's container, with bindings for each request, and the request lifecycle."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextvars import ContextVar
+from functools import cached_property, lru_cache
+from inspect import Parameter, isclass, ismethod, signature
+from time import perf_counter
+from typing import Any, Final, cast
+
+from masonite.exceptions import ContainerError, StrictContainerException
+from masonite.foundation.Application import Application as MasoniteApplication
+
+from .errors import HttpException, internal_error
+from .requests import MAX_BODY, REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
+from .responses import Response
+from .routing import Middlewares, Router
+from .streams import Stream
+
+log = logging.getLogger("zuplo_origin")
+
+REQUEST_BINDINGS = frozenset({"environ", "request", "response"})
+"""Keys that are never looked up outside the request that bound them."""
+_INJECTED_MOST = ("request", "response")
+
+_own: ContextVar[dict[Any, Any] | None] = ContextVar("request_bindings", default=None)
+
+
+class Bindings(MutableMapping[Any, Any]):
+    """The container's objects: those of the process, overlaid with those of the current request.
+
+    An object that is bound during a request belongs to that request and ends with it. A thread that a request starts
+    has no current request: it sees the objects of the process only.
+    """
+
+    def __init__(self) -> None:
+        self.shared: dict[Any, Any] = {}
+
+    def __getitem__(self, key: Any) -> Any:
+        own = _own.get()
+        if own is not None:
+            if key in own:
+                return own[key]
+            if key in REQUEST_BINDINGS:
+                raise KeyError(key)
+        return self.shared[key]
+
+    def __contains__(self, key: Any) -> bool:
+        own = _own.get()
+        if own is not None:
+            if key in own:
+                return True
+            if key in REQUEST_BINDINGS:
+                return False
+        return key in self.shared
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        own = _own.get()
+        (self.shared if own is None else own)[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        own = _own.get()
+        if own is None:
+            del self.shared[key]
+        elif key in own:
+            del own[key]
+        else:
+            raise StrictContainerException(f"'{key}' is bound for the whole process: a request cannot unbind it")
+
+    def __iter__(self) -> Iterator[Any]:
+        own = _own.get()
+        if own is None:
+            yield from list(self.shared)
+            return
+        # the request's own keys first, because they are injected most; a copy, because other threads may bind meanwhile
+        yield from list(own)
+        yield from [key for key in list(self.shared) if key not in own and key not in REQUEST_BINDINGS]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+_ARGUMENT: Final = None
+"""Marks, in a plan, a parameter that takes the next positional argument."""
+_PASSED = (str, int, dict, list, tuple)
+"""Annotations of parameters that take an argument and are never looked up, as in Masonite."""
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Any, bound: bool) -> list[tuple[str, Parameter]]:
+    return list(signature(function).parameters.items())[1 if bound else 0 :]
+
+
+@lru_cache(maxsize=1024)
+def _plan(function: Any, bound: bool) -> tuple[Parameter | None, ...] | None:
+    """Return, for each parameter of ``function``, the parameter to look up, or ``_ARGUMENT``.
+
+    Return ``None``, so that Masonite resolves the call, if a parameter has a default, is named ``self``, is variadic,
+    or has an annotation that is not a class.
+    """
+    plan: list[Parameter | None] = []
+    for name, parameter in _parameters(function, bound):
+        plain = parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and parameter.default is Parameter.empty
+        if not plain or "self" in name or not isclass(parameter.annotation):
+            return None
+        passed = parameter.annotation is Parameter.empty or parameter.annotation in _PASSED
+        plan.append(_ARGUMENT if passed else parameter)
+    return tuple(plan)
+
+
+class Application(MasoniteApplication):
+    """Masonite's application, safe under threads: a WSGI callable and a container."""
+
+    def __init__(self, base_path: str | None = None) -> None:
+        super().__init__(base_path)
+        # in Masonite these are attributes of the class, shared by all applications of a process
+        self.objects = Bindings()
+        self.swaps: dict[Any, Any] = {}
+        self._hooks: dict[str, dict[Any, Any]] = {"make": {}, "bind": {}, "resolve": {}}
+        self._remembered: dict[Any, Any] = {}
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Respond to one request (PEP 3333), with bindings of its own."""
+        token = _own.set({})
+        try:
+            return self.response_handler(environ, start_response)  # type: ignore[no-any-return]
+        finally:
+            _own.reset(token)
+
+    def admit(self, environ: dict[str, Any]) -> int | None:
+        """Return the largest body in bytes that the request may have; ``None`` if its response needs no body.
+
+        A server that receives bodies itself calls this first, and the application later with the same ``environ``.
+        """
+        token = _own.set({})
+        try:
+            return self.response_handler.admit(environ)  # type: ignore[no-any-return]
+        finally:
+            _own.reset(token)
+
+    def make(self, name: Any, *arguments: Any) -> Any:
+        """Return the object bound under ``name``; a new instance if a class is bound (Masonite's contract)."""
+        try:
+            found = self.objects[name]
+        except KeyError:
+            return super().make(name, *arguments)
+        if isclass(found) or self._hooks["make"]:
+            return super().make(name, *arguments)
+        return found
+
+    def resolve(self, obj: Any, *arguments: Any) -> Any:
+        """Call ``obj``: inject the parameters that are annotated with a class, and pass ``arguments`` for the others.
+
+        Masonite inspects the signature for each call, which costs more than the verification of a token's signature.
+        """
+        plan = None
+        if ismethod(obj):
+            plan = _plan(obj.__func__, True)
+        elif isclass(obj):
+            plan = _plan(cast(Any, obj), False)
+        if plan is None or plan.count(_ARGUMENT) != len(arguments):
+            return super().resolve(obj, *arguments)
+        passed = iter(arguments)
+        return obj(*[next(passed) if step is _ARGUMENT else self._injected(step, arguments) for step in plan])
+
+    def _injected(self, parameter: Parameter, arguments: tuple[Any, ...]) -> Any:
+        own = _own.get()
+        if own and not self.swaps and not self._hooks["resolve"]:
+            for key in _INJECTED_MOST:
+                if key in own and isinstance(own[key], parameter.annotation):
+                    return own[key]
+        try:
+            found = self._find_annotated_parameter(parameter)
+        except ContainerError:
+            found = parameter.annotation
+        return self.resolve(found, *arguments) if isclass(found) else found
+
+    def get_parameters(self, obj: Any) -> Any:
+        """Return the parameters of ``obj`` as ``(name, Parameter)`` pairs, inspected once."""
+        if ismethod(obj):
+            return _parameters(obj.__func__, True)
+        if isclass(obj):
+            return _parameters(cast(Any, obj), False)
+        return super().get_parameters(obj)
+
+    def is_running_in_console(self) -> bool:
+        """Return whether this process runs a ``craft`` command, ``craft serve`` included."""
+        return os.path.basename(sys.argv[0]) == "craft"
+
+
+RequestObserver = Callable[[Request, int, float], None]
+"""Called after each response with the request, the status, and the duration in seconds."""
+
+REQUEST = "zuplo_origin.request"
+"""The environ key of the request that ``admit`` has made."""
+STREAM_SLOTS = "zuplo_origin.stream_slots"
+"""The environ key of the semaphore of open streams, from a server that limits them."""
+BODY_ERROR = "zuplo_origin.body_error"
+"""The environ key of the status with which a server reports that a body did not arrive."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class NoResponse(Exception):
+    """A middleware stopped a request, or an action returned, without a response."""
+
+
+class RequestHandler:
+    """The request lifecycle: a WSGI callable in place of Masonite's ``response_handler``.
+
+    Every request gets a response, also if its action, a middleware or the exception handler raises. ``observers`` are
+    called after each response.
+    """
+
+    def __init__(self, application: Application, router: Router, middlewares: Middlewares) -> None:
+        self.application, self._router, self._middlewares = application, router, middlewares
+        self.observers: list[RequestObserver] = []
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        began = perf_counter()
+        application = self.application
+        # the response is made first: an error would otherwise be written into an earlier request's response
+        request, response = environ.pop(REQUEST, None) or Request(environ), Response(application)
+        request.app = application
+        outer_id, outer_trace = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
+        bindings = application.objects  # bind() would run hooks and checks that are meant for services
+        bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
+        try:
+            self._respond(request, response)
+        except (Exception, SystemExit) as exception:
+            self._respond_with_error(exception)
+        stream = None
+        try:
+            response = application.make("response")
+            if self._middlewares.http_middleware:
+                self._middlewares.run_http_middleware(request, response, "after")
+                response = application.make("response")
+            status, headers, body = self._parts(response)
+            if response.streamed is not None:
+                stream = self._stream(request, response.streamed, int(status[:3]), began)
+        except Exception as exception:
+            status, headers, body = self._parts(self._respond_with_error(exception))
+        if request.has_own_id:
+            headers.append((REQUEST_ID_HEADER, request.id))
+        start_response(status, headers)
+        if stream is None:
+            self._notify(request, int(status[:3]), perf_counter() - began)
+        REQUEST_ID.reset(outer_id)
+        TRACE_ID.reset(outer_trace)
+        if stream is not None:
+            return stream
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def admit(self, environ: dict[str, Any]) -> int | None:
+        """Return the largest body in bytes that the request may have; ``None`` if its response needs no body.
+
+        Runs the middleware of the route that needs the headers only (``before_body = True``). The request is kept in
+        ``environ``, with what that middleware has set.
+        """
+        request, response = Request(environ), Response(self.application)
+        request.app = self.application
+        environ[REQUEST] = request
+        outer_id, outer_trace = REQUEST_ID.set(request.id), TRACE_ID.set(trace_id(environ))
+        bindings = self.application.objects
+        bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
+        try:
+            route, _ = self._router.match(request.get_path(), request.get_request_method())
+            for specification in route.get_middlewares():
+                classes, arguments = self._middlewares.classes_for(specification)
+                for middleware in classes:
+                    if not getattr(middleware, "before_body", False):
+                        continue
+                    if middleware().before(request, response, *arguments) is not request:
+                        return None
+        except Exception:  # the call of the application raises it again, and responds
+            return None
+        finally:
+            REQUEST_ID.reset(outer_id)
+            TRACE_ID.reset(outer_trace)
+        return MAX_BODY
+
+    def _respond(self, request: Request, response: Response) -> None:
+        path = request.get_path()
+        if _CONTROL.search(path):
+            raise HttpException(400)
+        for provider in self._booting:
+            self.application.resolve(provider.boot)
+        middlewares = self._middlewares
+        if not middlewares.http_middleware or middlewares.run_http_middleware(request, response, "before"):
+            self._dispatch(request, response, path)
+
+    def _dispatch(self, request: Request, response: Response, path: str) -> None:
+        method = request.get_request_method()
+        try:
+            route, parameters = self._router.match(path, "GET" if method == "HEAD" else method)
+        except HttpException as error:
+            if error.status != 405 or method != "OPTIONS":
+                raise
+            response.with_headers(error.headers).status(204)
+            return
+        request.route, request.params = route, parameters
+        names = route.get_middlewares()
+        if not names:
+            self._run_action(route, parameters, response)
+            return
+        run = self._middlewares.run_route_middleware
+        if not run(names, request, response, "before"):
+            return
+        try:
+            self._run_action(route, parameters, response)
+        except (Exception, SystemExit) as exception:
+            response = self._respond_with_error(exception)
+        run(names, request, response, "after")
+
+    def _run_action(self, route: Any, parameters: dict[str, Any], response: Response) -> None:
+        request = self.application.make("request")
+        if BODY_ERROR in request.environ:
+            raise HttpException(request.environ[BODY_ERROR])
+        resolve = self.application.resolve
+        controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
+        returned = resolve(getattr(controller, route.controller_method), *parameters.values())
+        if returned is not response:
+            response.view(returned)
+
+    def _stream(self, request: Request, chunks: Iterable[Any], status: int, began: float) -> Stream | None:
+        """Return the stream of ``chunks`` with its first one produced; ``None`` for HEAD.
+
+        Raises ``HttpException`` 503 when the limit of open streams is reached. Observers are called at the end.
+        """
+        slots = request.environ.get(STREAM_SLOTS)
+        is_head = request.environ["REQUEST_METHOD"] == "HEAD"
+        if is_head or (slots and not slots.acquire(blocking=False)):
+            if hasattr(chunks, "close"):
+                chunks.close()
+            if is_head:
+                return None
+            raise HttpException(503, headers={"Retry-After": "1"})
+        has_started = False
+
+        def at_end(size: int, is_complete: bool) -> None:
+            if slots:
+                slots.release()
+            if has_started:
+                request.streamed = size, is_complete
+                self._notify(request, status, perf_counter() - began)
+
+        stream = Stream(chunks, at_end)
+        try:
+            stream.start()
+        except BaseException:
+            stream.close()
+            raise
+        has_started = True
+        return stream
+
+    def _parts(self, response: Response) -> tuple[str, list[tuple[str, str]], bytes]:
+        status = response.get_status_code()
+        if status is None:
+            raise NoResponse("a middleware stopped the request without a response")
+        return status, response.get_hardened_headers(), response.get_response_content()
+
+    def _respond_with_error(self, exception: BaseException) -> Response:
+        """Replace the response, which may be half filled, with the error response for ``exception``, and return it."""
+        response = self._fresh_response()
+        try:
+            self.application.make("exception_handler").handle(exception)
+            response = self.application.make("response")
+            self._parts(response)
+        except Exception as failure:  # its traceback contains the exception that was being handled
+            log.critical("exception_handler_failed", extra={"fields": {}}, exc_info=failure)
+            response = self._fresh_response()
+            internal_error(response)
+        return response
+
+    def _fresh_response(self) -> Response:
+        response = Response(self.application)
+        self.application.objects["response"] = response
+        return response
+
+    def _notify(self, request: Request, status: int, seconds: float) -> None:
+        try:
+            for observe in self.observers:
+                observe(request, status, seconds)
+        except Exception:
+            log.exception("request_observer_failed", extra={"fields": {}})
+
+    @cached_property
+    def _booting(self) -> list[Any]:
+        """The providers that override ``boot``."""
+        return [
+            provider
+            for provider in self.application.get_providers()
+            if type(provider).boot.__module__ not in (f"{__package__}.kernel", "masonite.providers.Provider")
+        ]
