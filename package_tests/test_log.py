@@ -1,4 +1,4 @@
-"""What is written to the log, and how: nobody who sends anything can write a line of their own."""
+"""The log: its formats, its events, and the access log. Logged text cannot imitate a log line."""
 
 import json
 import logging
@@ -14,37 +14,41 @@ from package_tests.support.applications import EchoController, Route
 from package_tests.support.applications import application as made_of
 from package_tests.support.servers import ROOT
 from package_tests.support.wsgi_client import request
-from zuplo_origin.http.requests import REQUEST_ID
+from zuplo_origin.http.requests import REQUEST_ID, TRACE_ID, RequestLogRecord
 from zuplo_origin.observability.logs import Event, JsonFormatter, LineFormatter
 
 
 def record(message, *arguments, error=None, level=logging.INFO):
-    told = (type(error), error, error.__traceback__) if error else None
-    return logging.LogRecord("zuplo_origin.access", level, "", 0, message, arguments, told)
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    return RequestLogRecord("zuplo_origin.access", level, "", 0, message, arguments, exc_info)
 
 
 @pytest.fixture
-def request_under_way():
-    token = REQUEST_ID.set("r-1")
+def current_request():
+    token, trace_token = REQUEST_ID.set("r-1"), TRACE_ID.set("t-1")
     yield
     REQUEST_ID.reset(token)
+    TRACE_ID.reset(trace_token)
 
 
-def test_a_line_looks_as_the_standard_library_writes_it():
+def test_line_has_the_format_of_the_standard_library():
     usual = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     ours = LineFormatter()
     for created in (1_700_000_000.25, 1_700_000_000.999, 1_700_000_001.0, 1_700_000_000.5):
-        one = record("refused reason=%s", "no_token")
+        one = record("rejected reason=%s", "no_token")
         one.created, one.msecs = created, created % 1 * 1000
         assert ours.format(one) == usual.format(one)
 
 
-def test_a_line_names_its_request(request_under_way):
-    assert LineFormatter().format(record(Event("request", status=200))).endswith(" request status=200 rid=r-1")
-    assert json.loads(JsonFormatter().format(record(Event("request", status=200))))["rid"] == "r-1"
+def test_line_has_the_ids_of_the_current_request(current_request):
+    one = record(Event("request", status=200))
+
+    assert LineFormatter().format(one).endswith(" request status=200 rid=r-1 trace_id=t-1")
+    members = json.loads(JsonFormatter().format(one))
+    assert (members["rid"], members["trace_id"]) == ("r-1", "t-1")
 
 
-def test_an_event_is_members_in_json():
+def test_event_fields_are_members_in_json():
     one = record(Event("jwks_rotated", issuer="https://x", keys=2), level=logging.WARNING)
     one.created, one.msecs = 1_700_000_000.25, 250.0
 
@@ -59,16 +63,25 @@ def test_an_event_is_members_in_json():
     assert LineFormatter().format(one).endswith(" WARNING zuplo_origin.access jwks_rotated issuer=https://x keys=2")
 
 
-def test_a_text_with_arguments_is_a_message():
+def test_extra_fields_are_formatted_as_an_event():
+    one = record("jwks_rotated")
+    one.fields = {"keys": 2, "issuer": "https://x"}
+
+    assert LineFormatter().format(one).endswith(" jwks_rotated keys=2 issuer=https://x")
+    members = json.loads(JsonFormatter().format(one))
+    assert (members["event"], members["keys"], members["issuer"]) == ("jwks_rotated", 2, "https://x")
+
+
+def test_text_with_arguments_is_a_message():
     assert json.loads(JsonFormatter().format(record("port %d", 80)))["message"] == "port 80"
 
 
-def test_a_field_with_blanks_is_told_from_two():
+def test_event_field_is_quoted_if_it_is_empty_or_contains_a_space():
     assert str(Event("e", why="a b", x="")) == "e why='a b' x=''"
 
 
 @given(st.text(), st.text())
-def test_whatever_is_logged_is_one_line(message, field):
+def test_any_text_is_logged_as_one_line(message, field):
     for one in (record("%s", message), record(Event("e", field=field))):
         line = LineFormatter().format(one)
         assert len(line.splitlines()) == 1 and not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
@@ -78,28 +91,28 @@ def test_whatever_is_logged_is_one_line(message, field):
 
 
 @pytest.mark.parametrize("value", [2**70, "\ud800", {1, 2}, float("nan"), None])
-def test_json_takes_any_value(value):
+def test_json_formatter_accepts_any_value(value):
     assert "\n" not in JsonFormatter().format(record(Event("e", value=value)))
 
 
 @given(st.text())
-def test_a_traceback_stands_behind_bars(text):
+def test_traceback_lines_begin_with_a_bar(text):
     try:
         raise LookupError(text)
     except LookupError as error:
-        one = record("the application broke", error=error)
+        one = record("unhandled_exception", error=error)
 
     first, *others = LineFormatter().format(one).splitlines()
-    assert first.endswith("the application broke") and others
+    assert first.endswith("unhandled_exception") and others
     assert all(line.startswith("  | ") for line in others)
     assert len(JsonFormatter().format(one).splitlines()) == 1
 
 
-def test_a_traceback_is_a_member_in_json():
+def test_traceback_is_a_member_in_json():
     try:
         raise LookupError("gone")
     except LookupError as error:
-        line = json.loads(JsonFormatter().format(record("the application broke", error=error)))
+        line = json.loads(JsonFormatter().format(record("unhandled_exception", error=error)))
 
     assert line["exception"].startswith("Traceback") and line["exception"].endswith("LookupError: gone")
 
@@ -111,7 +124,7 @@ def access_lines(caplog):
     return [one.getMessage() for one in caplog.records if one.name == "zuplo_origin.access"]
 
 
-def test_each_request_is_one_line_with_its_route_and_never_its_path(application, caplog):
+def test_request_is_logged_once_with_its_route_and_not_its_path(application, caplog):
     caplog.set_level(logging.INFO, "zuplo_origin.access")
     request(application, "GET", "/health/live?token=secret-1")
     request(application, "GET", "/secret-2/%0a")
@@ -127,7 +140,7 @@ def test_each_request_is_one_line_with_its_route_and_never_its_path(application,
     ]
 
 
-def test_a_mistake_of_the_application_is_an_access_line_too(caplog):
+def test_request_with_an_unhandled_exception_is_logged_with_its_route(caplog):
     from zuplo_origin.observability.logs import AccessLog
 
     made = made_of(Route.get("/breaks/@id", EchoController.breaks))
@@ -138,38 +151,49 @@ def test_a_mistake_of_the_application_is_an_access_line_too(caplog):
     assert access_lines(caplog)[0].startswith("request method=GET route=/breaks/@id status=500 ms=")
 
 
-def test_the_gateways_id_is_taken_over(application):
-    answer = request(application, "GET", "/health/live", {"zp-rid": "3f0b-1.a_B"})
+@pytest.fixture
+def lines(caplog):
+    """The lines of the access log, formatted for development."""
+    caplog.set_level(logging.INFO, "zuplo_origin.access")
+    lines, handler = [], logging.Handler()
+    handler.setFormatter(LineFormatter())
+    handler.emit = lambda one: lines.append(handler.format(one))
+    log = logging.getLogger("zuplo_origin.access")
+    log.addHandler(handler)
+    yield lines
+    log.removeHandler(handler)
 
-    assert "zp-rid" not in answer.headers
+
+def test_gateway_request_id_is_logged_and_not_returned(application, lines):
+    ids = ["3f0b-1.a_B", "x" * 64]
+    responses = [request(application, "GET", "/health/live", {"zp-rid": each}) for each in ids]
+
+    assert [line.rpartition(" rid=")[2] for line in lines] == ids
+    assert not any("zp-rid" in response.headers for response in responses)
 
 
 @pytest.mark.parametrize("sent", [None, "", "a b", "a\nb", "x" * 65, "é", 'a"b', "1,2"])
-def test_an_id_is_made_where_there_is_none_and_returned(application, caplog, sent):
-    caplog.set_level(logging.INFO)
-    formatted = []
-    handler = logging.Handler()
-    handler.emit = lambda one: formatted.append(LineFormatter().format(one))
-    logging.getLogger("zuplo_origin.access").addHandler(handler)
-    answer = request(application, "GET", "/health/live", {} if sent is None else {"zp-rid": sent})
-    logging.getLogger("zuplo_origin.access").removeHandler(handler)
+def test_request_id_is_generated_logged_and_returned_without_a_valid_one(application, lines, sent):
+    headers = {} if sent is None else {"zp-rid": sent}
+    ids = [request(application, "GET", "/health/live", headers).headers["zp-rid"] for _ in range(2)]
 
-    assert re.fullmatch("[0-9a-f]{32}", answer.headers["zp-rid"])
-    assert formatted[0].endswith(f" rid={answer.headers['zp-rid']}")
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids) and ids[0] != ids[1]
+    assert [line.rpartition(" rid=")[2] for line in lines] == ids
 
 
-def test_a_broken_observer_breaks_no_request(caplog):
+def test_request_observer_that_raises_does_not_change_the_response(caplog):
     made = made_of()
     made.make("observers").append(lambda request, status, seconds: 1 / 0)
 
     assert request(made, "GET", "/plain").status == 200
+    assert [one.getMessage() for one in caplog.records] == ["request_observer_failed"]
     assert "ZeroDivisionError" in caplog.text
 
 
-# -- where lines are written ------------------------------------------------------------------------------------------
+# -- the handler ------------------------------------------------------------------------------------------------------
 
 
-def test_lines_of_many_threads_and_processes_are_whole(tmp_path):
+def test_lines_of_concurrent_threads_and_processes_are_not_interleaved(tmp_path):
     program = """
 import logging, os, threading
 from zuplo_origin.observability.logs import set_up

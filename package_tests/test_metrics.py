@@ -1,4 +1,4 @@
-"""What is counted: over HTTP, on several processes, and never under a name that a client chose."""
+"""Metrics over HTTP, of several processes, with labels that clients cannot choose."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ def gateway():
 
 @pytest.fixture(scope="module")
 def gone():
-    """An issuer that never answers well."""
+    """An issuer that responds with 500 to every request."""
     made = Issuer([Key("EdDSA", "gone")])
     made.behave = lambda handler: send(handler, 500, b"")
     yield made
@@ -41,7 +41,7 @@ def gone():
 
 @pytest.fixture(scope="module")
 def server(gateway, gone, tmp_path_factory):
-    """The production server of a project with a route that asks for a scope."""
+    """The production server of a project with a route that requires a scope."""
     folder = tmp_path_factory.mktemp("metrics")
     project = copy_of_the_project(folder / "project", "tests")
     assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
@@ -81,8 +81,8 @@ def counted(server, name, **labels):
     return samples(server.get("/metrics")[2]).get((name, *sorted(labels.items())), 0)
 
 
-def refused(gateway, gone):
-    """A request for each reason: its path, and what stands in the header."""
+def rejections(gateway, gone):
+    """Return a header that is rejected for each reason."""
 
     def token(algorithm="EdDSA", header=None, **claims):
         return "Bearer " + gateway.token(algorithm, header, **{"account": "acme"} | claims)
@@ -95,8 +95,8 @@ def refused(gateway, gone):
         "algorithm_not_allowed": token("ES256"),
         "critical_header": token(header={"crit": ["x"]}),
         "wrong_type": token(header={"typ": "dpop+jwt"}),
-        "unknown_issuer": token(iss="https://stranger.example"),
-        "unknown_key": token(header={"kid": "nobody's"}),
+        "unknown_issuer": token(iss="https://untrusted.example"),
+        "unknown_key": token(header={"kid": "unknown"}),
         "bad_signature": token().rpartition(".")[0] + "." + token(jti="x").rpartition(".")[2],
         "expired": token(iat=1, exp=2),
         "not_yet_valid": token(nbf=NOW + 9999),
@@ -111,25 +111,24 @@ def refused(gateway, gone):
     }
 
 
-def test_each_refusal_is_counted_under_its_reason_by_whichever_process(server, gateway, gone):
-    cases = refused(gateway, gone)
+def test_rejection_is_counted_by_its_reason_over_all_processes(server, gateway, gone):
+    cases = rejections(gateway, gone)
     assert set(cases) == {reason.value for reason in Reason}
-    answers = {}
     for reason, header in cases.items():
         path = "/orders" if reason == "insufficient_scope" else "/protected"
-        answers[reason] = server.get(path, {} if header is None else {"Authorization": header})[0]
+        server.get(path, {} if header is None else {"Authorization": header})
 
-    for _ in range(6):  # whichever process answers
+    for _ in range(6):  # each worker returns the same sums
         found = samples(server.get("/metrics")[2])
-        told = {reason: found["jwt_refusals_total", ("reason", reason)] for reason in cases}
-        assert told == dict.fromkeys(cases, 1), answers
+        counts = {reason: found["jwt_refusals_total", ("reason", reason)] for reason in cases}
+        assert counts == dict.fromkeys(cases, 1)
     assert counted(server, "jwks_unknown_keys_total", issuer=gateway.name) == 1
     assert counted(server, "http_requests_total", method="GET", route="/protected", status="401") == 17
     assert counted(server, "http_requests_total", method="GET", route="/orders", status="403") == 1
     assert counted(server, "http_requests_total", method="GET", route="/protected", status="503") == 1
 
 
-def test_tokens_that_are_let_in_are_timed_and_looked_up(server, gateway):
+def test_accepted_token_is_timed_and_its_cache_lookup_counted(server, gateway):
     verified = counted(server, "jwt_verification_seconds_count", algorithm="EdDSA")
     misses = counted(server, "jwt_cache_total", outcome="miss")
     for number in range(10):
@@ -144,10 +143,10 @@ def test_tokens_that_are_let_in_are_timed_and_looked_up(server, gateway):
     assert counted(server, "jwt_cache_total", outcome="hit") >= 1
 
 
-def test_keys_are_told_by_their_issuer(server, gateway, gone):
+def test_keys_and_fetches_are_reported_by_issuer(server, gateway, gone):
     found = samples(server.get("/metrics")[2])
 
-    assert found["jwks_keys", ("issuer", gateway.name)] == 1  # the other one is of no allowed algorithm
+    assert found["jwks_keys", ("issuer", gateway.name)] == 1  # the algorithm of the other key is not allowed
     assert found["jwks_keys", ("issuer", gone.name)] == 0
     assert 0 < found["jwks_age_seconds", ("issuer", gateway.name)] < 120
     assert found["jwks_stale_seconds", ("issuer", gateway.name)] == 0
@@ -156,7 +155,7 @@ def test_keys_are_told_by_their_issuer(server, gateway, gone):
     assert found["jwks_fetch_seconds_count", ("issuer", gateway.name)] >= 2
 
 
-def test_no_label_takes_a_value_from_a_client(server, gateway):
+def test_no_label_has_a_value_that_a_client_sent(server, gateway):
     known = {gateway.name} | set(Reason) | {"ok", "failed", "hit", "miss", "EdDSA", "other", "-", "GET", "OPTIONS"}
     for method, path in (("X-EVIL", "/evil-1"), ("GET", "/evil-2?evil-3"), ("EVIL", "/protected"), ("OPTIONS", "/x")):
         server.get(path, {"Host": "evil-4", "X-Evil": "evil-5"}, method)
@@ -168,17 +167,17 @@ def test_no_label_takes_a_value_from_a_client(server, gateway):
     assert values - known - routes == set()
 
 
-def test_the_alerts_ask_for_what_there_is(server, gateway):
+def test_documented_alerts_use_existing_metrics(server, gateway):
     server.get("/protected", {"Authorization": f"Bearer {gateway.token(account='acme')}"})
     table = [line for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("|")]
-    asked = set(re.findall(r"\b(?:http|jwt|jwks)_[a-z_]+", "".join(table)))
-    told = server.get("/metrics")[2].decode()
+    used = set(re.findall(r"\b(?:http|jwt|jwks)_[a-z_]+", "".join(table)))
+    text = server.get("/metrics")[2].decode()
 
-    assert len(asked) >= 8 and "jwks_cooldown_hits_total" in asked
-    assert {name for name in asked if f"# TYPE {re.sub('(_total|_bucket)$', '', name)}" not in told} == set()
+    assert len(used) >= 8 and "jwks_cooldown_hits_total" in used
+    assert {name for name in used if f"# TYPE {re.sub('(_total|_bucket)$', '', name)}" not in text} == set()
 
 
-def test_a_reload_keeps_what_was_counted_and_forgets_who_is_gone(server, gateway):
+def test_reload_keeps_counters_and_drops_gauges_of_ended_processes(server, gateway):
     before = counted(server, "jwt_refusals_total", reason="no_token")
     children = server.workers()
     server.process.send_signal(signal.SIGHUP)
@@ -189,11 +188,11 @@ def test_a_reload_keeps_what_was_counted_and_forgets_who_is_gone(server, gateway
     assert counted(server, "jwks_keys", issuer=gateway.name) == 1
 
 
-def test_they_are_off_unless_asked_for(application):
+def test_metrics_are_off_by_default(application):
     assert request(application, "GET", "/metrics").status == 404
 
 
-def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
+def test_metrics_port_serves_metrics_instead_of_the_route(gateway, tmp_path):
     port = free_port()
     settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)} | {
         "TMPDIR": str(tmp_path)
@@ -204,13 +203,13 @@ def test_they_can_have_a_port_of_their_own(gateway, tmp_path):
         assert server.get("/metrics")[0] == 404
         assert "/metrics" not in json.loads(server.get("/openapi.json")[2])["paths"]
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            asked = {}
+            responses = {}
             for method, path in (("GET", "/"), ("POST", "/metrics"), ("GET", "/metrics")):
                 connection.request(method, path)
-                asked[method, path] = connection.getresponse()
-                text = asked[method, path].read()
-        assert [answer.status for answer in asked.values()] == [404, 501, 200]
-        assert asked["GET", "/metrics"].headers["Content-Type"].startswith("text/plain")
+                responses[method, path] = connection.getresponse()
+                text = responses[method, path].read()
+        assert [response.status for response in responses.values()] == [404, 501, 200]
+        assert responses["GET", "/metrics"].headers["Content-Type"].startswith("text/plain")
         assert samples(text)["jwt_refusals_total", ("reason", "no_token")] == 1
 
 
@@ -220,11 +219,11 @@ def listens(port):
 
 
 def files(process):
-    """How many files a process has open."""
+    """Return the number of open files of a process."""
     return len(os.listdir(f"/proc/{process}/fd"))
 
 
-def test_slow_readers_hold_up_nothing(gateway, tmp_path):
+def test_slow_clients_of_the_metrics_port_block_neither_it_nor_a_reload(gateway, tmp_path):
     port = free_port()
     settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "METRICS_PORT": str(port)} | {
         "TMPDIR": str(tmp_path)
@@ -245,14 +244,14 @@ def test_slow_readers_hold_up_nothing(gateway, tmp_path):
         for each in slow:
             with suppress(OSError):
                 while each.recv(100):
-                    continue  # until it is shut
+                    continue  # until the server closes the connection
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
             connection.request("GET", "/metrics")
             assert connection.getresponse().status == 200
 
 
 @pytest.mark.parametrize("which", ["PORT", "METRICS_PORT"])
-def test_a_port_that_is_taken_is_told(gateway, tmp_path, which):
+def test_server_exits_with_a_message_if_a_port_is_taken(gateway, tmp_path, which):
     settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "METRICS_ENABLED": "1", "TMPDIR": str(tmp_path)}
     with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104
         port = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The API description: out of the routes, and of nothing else."""
+"""The API description, generated from the routes."""
 
 import pytest
 from masonite.controllers import Controller
@@ -36,7 +36,7 @@ def described(application):
     return request(application, "GET", "/openapi.json").json
 
 
-def test_it_is_valid_and_says_what_the_routes_are(application, described):
+def test_description_is_valid_and_has_all_routes(application, described):
     validate(described, cls=OpenAPIV31SpecValidator)
     routes = {(route.url, "get") for route in application.make("router").routes}
 
@@ -44,30 +44,30 @@ def test_it_is_valid_and_says_what_the_routes_are(application, described):
     assert {(path, method) for path, entry in described["paths"].items() for method in entry} == routes
 
 
-def test_a_guarded_route_names_the_guard_and_what_it_answers(described):
+def test_guarded_route_has_the_security_scheme_and_the_guards_errors(described):
     operation = described["paths"]["/protected"]["get"]
 
     assert described["components"]["securitySchemes"]["gateway"]["scheme"] == "bearer"
     assert operation["security"] == [{"gateway": []}]
     assert set(operation["responses"]) == {"200", "400", "401", "404", "500", "503"}
-    assert operation["summary"] == "Tell a caller who got in what their token says."
+    assert operation["summary"] == "Return the verified claims of the caller's token."
 
 
-def test_a_route_that_anyone_may_ask_has_no_guard(described):
+def test_open_route_has_no_security_and_no_401(described):
     operation = described["paths"]["/health/live"]["get"]
 
     assert "security" not in operation and "401" not in operation["responses"]
 
 
-def test_every_refusal_is_one_of_the_answers(described):
+def test_error_of_every_reason_is_described(described):
     responses = described["components"]["responses"]
-    for refusal in ERROR_RESPONSES.values():
-        schema = responses[str(refusal.status)]["content"]["application/json"]["schema"]
-        assert refusal.error in schema["properties"]["error"]["enum"]
-        assert refusal.details is None or refusal.details in schema["properties"]["details"]["enum"]
+    for rejection in ERROR_RESPONSES.values():
+        schema = responses[str(rejection.status)]["content"]["application/json"]["schema"]
+        assert rejection.error in schema["properties"]["error"]["enum"]
+        assert rejection.details is None or rejection.details in schema["properties"]["details"]["enum"]
 
 
-def test_parameters_scopes_bodies_and_descriptions():
+def test_operation_has_parameters_body_and_docstring_of_the_action():
     made = description(
         Route.get("/things/@id:int/?part", ThingController.show).middleware("probe"),
         Route.post("/things", ThingController.store),
@@ -89,7 +89,7 @@ def test_parameters_scopes_bodies_and_descriptions():
     assert set(document["paths"]["/things/{id}"]) == {"get", "put", "delete"}
 
 
-def test_scopes_are_told_with_their_403(application):
+def test_route_with_scopes_has_them_and_a_403(application):
     router = application.make("router")
     before = router.routes
     try:
@@ -103,7 +103,7 @@ def test_scopes_are_told_with_their_403(application):
     assert "/things" not in request(application, "GET", "/openapi.json").json["paths"]
 
 
-def test_a_token_in_another_header_is_told_as_it_is():
+def test_security_scheme_names_the_configured_header():
     document = description(header="X-Service-Token", scheme="").document()
     validate(document, cls=OpenAPIV31SpecValidator)
 

@@ -1,4 +1,4 @@
-"""What clients are told of this origin (RFC 9728): by the URL that is configured, and never by the request's Host."""
+"""Resource metadata (RFC 9728), built from the configured URL and never from the Host of a request."""
 
 import json
 import sys
@@ -14,17 +14,17 @@ from zuplo_origin.settings import read_settings
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
-def test_it_is_off_where_no_url_is_configured(application):
+def test_metadata_is_off_without_a_public_url(application):
     assert request(application, "GET", WELL_KNOWN).status == 404
     assert "resource_metadata" not in request(application, "GET", "/protected").headers["www-authenticate"]
 
 
-def test_the_metadata_and_the_challenges_that_lead_to_it(tmp_path):
+def test_metadata_is_served_and_every_challenge_has_its_url(tmp_path):
     issuer = Issuer()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com/v1"}
     with production(free_port(), tmp_path / "log", **settings) as server:
         evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
-        answers = [server.get(path, evil) for path in (WELL_KNOWN, f"{WELL_KNOWN}/v1")]
+        responses = [server.get(path, evil) for path in (WELL_KNOWN, f"{WELL_KNOWN}/v1")]
         missing = server.get("/protected", evil)
         invalid = server.get("/protected", {"Authorization": "Bearer a.b.c"})
         double = server.get("/protected", {"Authorization": "Bearer a, Bearer b"})
@@ -32,7 +32,7 @@ def test_the_metadata_and_the_challenges_that_lead_to_it(tmp_path):
         document = json.loads(server.get("/openapi.json")[2])
     issuer.close()
 
-    for status, headers, body in answers:
+    for status, headers, body in responses:
         assert (status, headers["content-type"]) == (200, "application/json; charset=utf-8")
         assert json.loads(body) == {
             "resource": "https://api.example.com/v1",
@@ -40,15 +40,15 @@ def test_the_metadata_and_the_challenges_that_lead_to_it(tmp_path):
             "authorization_servers": [issuer.name],
             "bearer_methods_supported": ["header"],
         }
-    told = f'resource_metadata="https://api.example.com{WELL_KNOWN}/v1"'
-    assert missing[1]["www-authenticate"] == f'Bearer realm="Zuplo origin", {told}'
-    assert [answer[0] for answer in (missing, invalid, double)] == [401, 401, 400]
-    assert all(answer[1]["www-authenticate"].endswith(told) for answer in (invalid, double))
+    parameter = f'resource_metadata="https://api.example.com{WELL_KNOWN}/v1"'
+    assert missing[1]["www-authenticate"] == f'Bearer realm="Zuplo origin", {parameter}'
+    assert [response[0] for response in (missing, invalid, double)] == [401, 401, 400]
+    assert all(response[1]["www-authenticate"].endswith(parameter) for response in (invalid, double))
     assert (good[0], "www-authenticate" in good[1]) == (200, False)
     assert WELL_KNOWN in document["paths"]
 
 
-def test_the_scopes_of_the_routes_are_told(tmp_path):
+def test_metadata_has_the_scopes_of_all_routes(tmp_path):
     project = copy_of_the_project(tmp_path / "project", "tests")
     assert craft(project, "protected:make", "Orders", "--scope", "write:orders,read:orders").returncode == 0
     issuer = Issuer()
@@ -56,11 +56,11 @@ def test_the_scopes_of_the_routes_are_told(tmp_path):
     port = free_port()
     settings["PORT"] = str(port)
     with Server([sys.executable, "-m", "zuplo_origin.server"], port, tmp_path / "log", settings, project) as server:
-        told = json.loads(server.get(WELL_KNOWN)[2])
+        metadata = json.loads(server.get(WELL_KNOWN)[2])
         challenge = server.get("/orders")[1]["www-authenticate"]
     issuer.close()
 
-    assert told["scopes_supported"] == ["read:orders", "write:orders"]
+    assert metadata["scopes_supported"] == ["read:orders", "write:orders"]
     assert challenge.endswith(f'resource_metadata="https://api.example.com{WELL_KNOWN}"')
 
 
@@ -73,7 +73,7 @@ def test_the_scopes_of_the_routes_are_told(tmp_path):
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000" + WELL_KNOWN),
     ],
 )
-def test_where_the_metadata_is(application, url, metadata):
+def test_metadata_url_is_derived_from_the_public_url(application, url, metadata):
     config = application.make("config")
     before = config.get("application.public_url")
     config.set("application.public_url", url)

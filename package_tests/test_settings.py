@@ -1,6 +1,7 @@
-"""The settings: defaults, and every contradiction told at once."""
+"""Settings: defaults, invalid values, and contradictions, all reported at once."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from package_tests.support.servers import ROOT, clean_environment
 from zuplo_origin.jwt.claims import Audiences, BadAudience
-from zuplo_origin.settings import BadSettings, read_settings
+from zuplo_origin.settings import SETTINGS, BadSettings, read_settings
 
 GOOD = {"JWT_ISSUER": "https://gw.example/__zuplo/issuer", "JWT_AUDIENCE": "https://gw.example/*"}
 SHARED = "https://dev.zuplo.com/v1/client-auth/auth_o8PUdhKxSTOiB794GWPwLQCD"
@@ -16,7 +17,7 @@ SHARED = "https://dev.zuplo.com/v1/client-auth/auth_o8PUdhKxSTOiB794GWPwLQCD"
 
 @pytest.fixture
 def read(monkeypatch):
-    """Settings, read from an environment of just these variables."""
+    """Return a function that reads the settings from an environment with the given variables only."""
 
     def read_them(**variables):
         for name in set(os.environ) - set(clean_environment()):
@@ -43,7 +44,7 @@ def problems(read, **variables):
     return str(caught.value)
 
 
-def test_the_defaults(read):
+def test_settings_have_documented_defaults(read):
     settings = read(**GOOD)
     (issuer,) = settings.issuers
 
@@ -68,13 +69,22 @@ def test_the_defaults(read):
     assert issuer.required_claims == {}
 
 
-def test_blank_variables_count_as_not_set(read):
+def test_env_example_lists_every_setting_with_its_default():
+    example = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", (ROOT / ".env-example").read_text(), re.MULTILINE))
+    without_default = {name for name, value in example.items() if value.startswith("https://your-gateway.example.com/")}
+
+    assert set(example) == set(SETTINGS)
+    assert {name: SETTINGS[name].default for name in without_default} == dict.fromkeys(without_default, "")
+    assert all(value == SETTINGS[name].default for name, value in example.items() if name not in without_default)
+
+
+def test_empty_variable_means_the_default(read):
     settings = read(**GOOD, JWT_LEEWAY="", JWT_HEADER="", PORT="", JWKS_URL="", JWT_ALGORITHMS="")
 
     assert (settings.leeway, settings.header, settings.port) == (30, "Authorization", 8000)
 
 
-def test_several_issuers_each_with_its_url(read):
+def test_issuers_are_paired_with_urls_in_order(read):
     settings = read(
         JWT_ISSUER="https://a.example, https://b.example/x/",
         JWKS_URL="https://keys.example/a,discovery",
@@ -89,7 +99,7 @@ def test_several_issuers_each_with_its_url(read):
     assert settings.issuers[1].required_claims == {"account": "acme", "project": "orders"}
 
 
-def test_a_bare_token(read):
+def test_empty_scheme_means_a_bare_token(read):
     assert read(**GOOD, JWT_SCHEME="").scheme == ""
 
 
@@ -98,7 +108,7 @@ WRONG = {
     "http issuer": ({"JWT_ISSUER": "http://gw.example"}, "JWT_ISSUER: invalid value 'http://gw.example'"),
     "issuer without a scheme": ({"JWT_ISSUER": "gw.example"}, "JWT_ISSUER: invalid value"),
     "issuer with a query": ({"JWT_ISSUER": "https://gw.example/?x"}, "JWT_ISSUER: invalid value"),
-    "an issuer twice": ({"JWT_ISSUER": "https://a.example,https://a.example"}, "expected each issuer once"),
+    "a repeated issuer": ({"JWT_ISSUER": "https://a.example,https://a.example"}, "expected each issuer once"),
     "more URLs than issuers": ({"JWKS_URL": "https://a/1,https://a/2"}, "JWKS_URL: invalid value"),
     "fewer URLs than issuers": (
         {"JWT_ISSUER": "https://a.example,https://b.example", "JWKS_URL": "https://a.example/1"},
@@ -106,50 +116,53 @@ WRONG = {
     ),
     "http URL": ({"JWKS_URL": "http://gw.example/jwks"}, "JWKS_URL: invalid value 'http://gw.example/jwks'"),
     "no audience": ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE: not set"),
-    "audience of every host": ({"JWT_AUDIENCE": "https://*"}, "JWT_AUDIENCE: invalid value 'https://*'"),
-    "audience of part of a path": ({"JWT_AUDIENCE": "https://gw.example/api*"}, "JWT_AUDIENCE: invalid value"),
-    "any audience beside another": ({"JWT_AUDIENCE": "*,orders"}, "stands alone"),
+    "an audience of all hosts": ({"JWT_AUDIENCE": "https://*"}, "JWT_AUDIENCE: invalid value 'https://*'"),
+    "an audience of part of a segment": ({"JWT_AUDIENCE": "https://gw.example/api*"}, "JWT_AUDIENCE: invalid value"),
+    "any audience and another": ({"JWT_AUDIENCE": "*,orders"}, "stands alone"),
     "a symmetric algorithm": ({"JWT_ALGORITHMS": "EdDSA,HS256"}, "JWT_ALGORITHMS: invalid value 'EdDSA,HS256'"),
-    "no signature": ({"JWT_ALGORITHMS": "none"}, "anyone who can verify a token can make one"),
+    "the algorithm none": ({"JWT_ALGORITHMS": "none"}, "anyone who can verify a token can make one"),
     "an unknown algorithm": ({"JWT_ALGORITHMS": "RS1"}, "expected some of EdDSA"),
     "no algorithm": ({"JWT_ALGORITHMS": ","}, "JWT_ALGORITHMS: invalid value"),
     "claims without values": ({"JWT_REQUIRED_CLAIMS": "account"}, "JWT_REQUIRED_CLAIMS: invalid value 'account'"),
-    "a claim twice": ({"JWT_REQUIRED_CLAIMS": "a=1,a=2"}, "each name once"),
-    "the shared issuer": ({"JWT_ISSUER": SHARED}, "JWT_REQUIRED_CLAIMS: not set"),
-    "the shared issuer, half": ({"JWT_ISSUER": SHARED, "JWT_REQUIRED_CLAIMS": "account=a"}, "every customer of Zuplo"),
+    "a repeated claim": ({"JWT_REQUIRED_CLAIMS": "a=1,a=2"}, "each name once"),
+    "the shared issuer without claims": ({"JWT_ISSUER": SHARED}, "JWT_REQUIRED_CLAIMS: not set"),
+    "the shared issuer without a project": (
+        {"JWT_ISSUER": SHARED, "JWT_REQUIRED_CLAIMS": "account=a"},
+        "every customer of Zuplo",
+    ),
     "leeway too large": ({"JWT_LEEWAY": "301"}, "JWT_LEEWAY: invalid value '301'"),
     "leeway negative": ({"JWT_LEEWAY": "-1"}, "JWT_LEEWAY: invalid value '-1'"),
-    "leeway no number": ({"JWT_LEEWAY": "nan"}, "expected a number from 0 to 300"),
-    "TTL of nothing": ({"JWKS_TTL": "0"}, "JWKS_TTL: invalid value '0'"),
-    "stale for ever": ({"JWKS_MAX_STALE": "604801"}, "JWKS_MAX_STALE: invalid value"),
+    "leeway not a number": ({"JWT_LEEWAY": "nan"}, "expected a number from 0 to 300"),
+    "TTL of zero": ({"JWKS_TTL": "0"}, "JWKS_TTL: invalid value '0'"),
+    "max stale too large": ({"JWKS_MAX_STALE": "604801"}, "JWKS_MAX_STALE: invalid value"),
     "timeout too long": ({"JWKS_TIMEOUT": "31"}, "expected a number from 0.1 to 30"),
-    "cooldown of nothing": ({"JWKS_COOLDOWN": "0"}, "JWKS_COOLDOWN: invalid value"),
+    "cooldown of zero": ({"JWKS_COOLDOWN": "0"}, "JWKS_COOLDOWN: invalid value"),
     "too few bytes": ({"JWKS_MAX_BYTES": "1023"}, "JWKS_MAX_BYTES: invalid value"),
     "half a byte": ({"JWKS_MAX_BYTES": "2048.5"}, "expected a whole number"),
-    "no port": ({"PORT": "65536"}, "PORT: invalid value"),
+    "port out of range": ({"PORT": "65536"}, "PORT: invalid value"),
     "no processes": ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY: invalid value"),
     "no threads": ({"WEB_THREADS": "x"}, "WEB_THREADS: invalid value"),
     "a header with an underscore": ({"JWT_HEADER": "X_Token"}, "JWT_HEADER: invalid value"),
     "a header with a colon": ({"JWT_HEADER": "X-Token:"}, "JWT_HEADER: invalid value"),
-    "a header that means something else": ({"JWT_HEADER": "Content-Type"}, "JWT_HEADER: invalid value 'Content-Type'"),
+    "a reserved header": ({"JWT_HEADER": "Content-Type"}, "JWT_HEADER: invalid value 'Content-Type'"),
     "a scheme of two words": ({"JWT_SCHEME": "Bearer Token"}, "JWT_SCHEME: invalid value"),
     "a realm with quotes": ({"JWT_REALM": 'a"b'}, "JWT_REALM: invalid value"),
     "a name with a line break": ({"APP_NAME": "a\nb"}, "APP_NAME: invalid value"),
     "an unknown environment": ({"APP_ENV": "prod"}, "expected local, testing or production"),
     "debugging in production": ({"APP_DEBUG": "True"}, "expected False in production"),
-    "debugging, perhaps": ({"APP_DEBUG": "maybe"}, "expected True or False"),
-    "counting, perhaps": ({"METRICS_ENABLED": "maybe"}, "METRICS_ENABLED: invalid value"),
-    "a port for nothing": ({"METRICS_PORT": "9000"}, "expected METRICS_ENABLED=True too"),
-    "one port for two": ({"METRICS_PORT": "8000", "METRICS_ENABLED": "yes"}, "expected another port than PORT"),
-    "no port for metrics": ({"METRICS_PORT": "0", "METRICS_ENABLED": "yes"}, "METRICS_PORT: invalid value"),
-    "a public URL in plain text": ({"PUBLIC_URL": "http://api.example.com"}, "PUBLIC_URL: invalid value"),
+    "APP_DEBUG not a boolean": ({"APP_DEBUG": "maybe"}, "expected True or False"),
+    "METRICS_ENABLED not a boolean": ({"METRICS_ENABLED": "maybe"}, "METRICS_ENABLED: invalid value"),
+    "a metrics port without metrics": ({"METRICS_PORT": "9000"}, "expected METRICS_ENABLED=True too"),
+    "the same port twice": ({"METRICS_PORT": "8000", "METRICS_ENABLED": "yes"}, "expected another port than PORT"),
+    "metrics port out of range": ({"METRICS_PORT": "0", "METRICS_ENABLED": "yes"}, "METRICS_PORT: invalid value"),
+    "a public URL with http": ({"PUBLIC_URL": "http://api.example.com"}, "PUBLIC_URL: invalid value"),
     "a public URL with a query": ({"PUBLIC_URL": "https://api.example.com/?a=b"}, "PUBLIC_URL: invalid value"),
     "a public URL with a quote": ({"PUBLIC_URL": 'https://api.example.com/"'}, "PUBLIC_URL: invalid value"),
     "a public host with a quote": ({"PUBLIC_URL": 'https://api"example.com'}, "PUBLIC_URL: invalid value"),
     "a short key": ({"APP_KEY": "hunter2"}, "APP_KEY: invalid value (not shown)"),
-    "a store that is not there": ({"JWKS_STORE": "memcached://hunter2@host"}, "JWKS_STORE: invalid value (not shown)"),
+    "an unknown store": ({"JWKS_STORE": "memcached://hunter2@host"}, "JWKS_STORE: invalid value (not shown)"),
     "a store with an option": ({"JWKS_STORE": "redis://host?hunter2=1"}, "JWKS_STORE: invalid value (not shown)"),
-    "a store on no port": ({"JWKS_STORE": "redis://host:99999/0"}, "JWKS_STORE: invalid value (not shown)"),
+    "a store with an invalid port": ({"JWKS_STORE": "redis://host:99999/0"}, "JWKS_STORE: invalid value (not shown)"),
     "a store without a host": ({"JWKS_STORE": "redis://:6379"}, "JWKS_STORE: invalid value (not shown)"),
     "a store without a key": ({"JWKS_STORE": "file"}, "APP_KEY: not set"),
     "a store with a short key": (
@@ -163,15 +176,15 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("variables", "told"), WRONG.values(), ids=WRONG)
-def test_what_cannot_be_meant_is_told_by_name_and_value_and_with_what_to_write(read, variables, told):
+@pytest.mark.parametrize(("variables", "expected"), WRONG.values(), ids=WRONG)
+def test_invalid_setting_is_reported_with_name_value_and_expectation(read, variables, expected):
     message = problems(read, **variables)
 
-    assert told in message and "; expected " in message
+    assert expected in message and "; expected " in message
     assert "hunter2" not in message
 
 
-def test_everything_is_told_at_once(read):
+def test_all_problems_are_reported_at_once(read):
     message = problems(read, JWT_LEEWAY="x", JWT_ALGORITHMS="HS256", JWT_AUDIENCE="", APP_DEBUG="1", PORT="0")
 
     assert "5 invalid settings" in message
@@ -179,7 +192,7 @@ def test_everything_is_told_at_once(read):
         assert name in message
 
 
-def test_at_the_first_start_everything_is_told_too(read):
+def test_missing_and_invalid_settings_are_reported_together(read):
     with pytest.raises(BadSettings) as caught:
         read(JWT_ALGORITHMS="HS256", JWT_REQUIRED_CLAIMS="x")
 
@@ -187,12 +200,12 @@ def test_at_the_first_start_everything_is_told_too(read):
         assert name in str(caught.value)
 
 
-def test_the_shared_issuer_is_taken_with_its_owner_pinned(read):
+def test_shared_issuer_is_accepted_with_account_and_project_required(read):
     assert read(JWT_ISSUER=SHARED, JWT_AUDIENCE="*", JWT_REQUIRED_CLAIMS="account=acme,project=orders").issuers
 
 
 @pytest.mark.parametrize("environment", ["local", "testing"])
-def test_outside_production_the_audience_may_be_left_open(read, environment):
+def test_audience_is_optional_outside_production(read, environment):
     assert read(JWT_ISSUER="http://127.0.0.1:9/x", APP_ENV=environment).issuers[0].audiences.anything
 
 
@@ -217,9 +230,9 @@ def test_outside_production_the_audience_may_be_left_open(read, environment):
         (["*"], "anything", True),
     ],
 )
-def test_which_audiences_are_accepted(configured, audience, accepted):
+def test_audience_is_accepted_if_it_is_configured(configured, audience, accepted):
     assert Audiences.of(configured).accept([audience]) is accepted
-    assert Audiences.of(configured).accept(["nobody", audience]) is accepted
+    assert Audiences.of(configured).accept(["other", audience]) is accepted
 
 
 @pytest.mark.parametrize(
@@ -227,21 +240,21 @@ def test_which_audiences_are_accepted(configured, audience, accepted):
     ["https://*", "https://*/", "https://*/x", "*/x", "/*", "x*", "https://gw.example/a*", "https://a/*/b"]
     + ["https://gw.example*", "https:///*", "https://u@gw.example/*", "https://gw.example/?x/*", "orders/*"],
 )
-def test_an_audience_that_names_no_whole_host_is_no_prefix(value):
-    with pytest.raises(BadAudience) as refused:
+def test_audience_prefix_without_a_whole_host_is_invalid(value):
+    with pytest.raises(BadAudience) as caught:
         Audiences.of([value])
-    assert str(refused.value) == "a prefix is a scheme, a whole host and whole parts of a path: https://host/path/*"
+    assert str(caught.value) == "a prefix is a scheme, a whole host and whole parts of a path: https://host/path/*"
 
 
-def test_any_audience_stands_alone():
+def test_audience_wildcard_must_be_the_only_value():
     assert Audiences.of(["*"]) == Audiences(frozenset(), (), anything=True)
-    with pytest.raises(BadAudience) as refused:
+    with pytest.raises(BadAudience) as caught:
         Audiences.of(["*", "orders"])
-    assert str(refused.value) == "'*' stands alone: it says that the audience is not checked"
+    assert str(caught.value) == "'*' stands alone: it says that the audience is not checked"
 
 
 @pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "zuplo_origin.server"]])
-def test_a_server_with_settings_that_cannot_be_meant_ends_with_the_message_alone(command):
+def test_server_with_invalid_settings_exits_with_the_message_only(command):
     ended = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,

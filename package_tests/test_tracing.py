@@ -1,4 +1,4 @@
-"""Traces: taken over, passed on, and sent to a real collector where the standard variables ask for them."""
+"""Traces: continued, passed on, and exported if OpenTelemetry's variables enable it."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ class PassesOnController(Controller):
         return request.trace_headers()
 
 
-def test_a_trace_is_passed_on():
+def test_trace_headers_returns_the_headers_of_a_valid_trace():
     application = made_of(Route.get("/x", PassesOnController.show))
     sent = {"traceparent": TRACEPARENT, "tracestate": "a=1"}
 
@@ -50,7 +50,7 @@ def test_a_trace_is_passed_on():
         ("", None),
     ],
 )
-def test_a_trace_is_one_by_its_form(sent, expected):
+def test_trace_id_is_read_from_a_valid_traceparent_only(sent, expected):
     assert trace_id({} if sent is None else {"HTTP_TRACEPARENT": sent}) == expected
 
 
@@ -63,24 +63,24 @@ def test_a_trace_is_one_by_its_form(sent, expected):
         {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
     ],
 )
-def test_nothing_is_traced_unless_it_is_asked_for(environment):
+def test_tracing_is_off_unless_a_variable_enables_it(environment):
     assert tracing(environment, "x") is None
 
 
-def test_packages_that_are_not_installed_are_told(monkeypatch, caplog):
+def test_tracing_is_disabled_with_a_warning_if_packages_are_missing(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
 
     assert tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, "x") is None
     assert "requirements-otel.txt" in caplog.text
 
 
-def test_an_exporter_that_there_is_none_of_is_told(caplog):
+def test_tracing_is_disabled_with_a_warning_if_the_exporter_is_unknown(caplog):
     assert tracing({"OTEL_TRACES_EXPORTER": "carrier-pigeon"}, "x") is None
-    assert "there is no exporter carrier-pigeon" in caplog.text
+    assert "OTEL_TRACES_EXPORTER: unknown exporter 'carrier-pigeon'" in caplog.text
 
 
 class Collector:
-    """Takes spans by OTLP over HTTP."""
+    """Receives spans by OTLP over HTTP."""
 
     def __init__(self):
         self.bodies = bodies = []
@@ -116,7 +116,7 @@ class Collector:
                         )
 
 
-def test_each_request_is_a_span_of_its_trace_until_the_very_end(tmp_path):
+def test_every_request_is_exported_as_a_span_of_its_trace_before_the_server_ends(tmp_path):
     collector, issuer = Collector(), Issuer()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
     good = issuer.token()
@@ -130,14 +130,14 @@ def test_each_request_is_a_span_of_its_trace_until_the_very_end(tmp_path):
     collector.server.server_close()
     issuer.close()
 
-    told = {}
+    exported = {}
     for service, span, attributes in collector.spans():
         assert service == "Zuplo origin"
-        told[span.name, attributes["http.response.status_code"]] = span, attributes
-    span, attributes = told["GET /protected", 200]
+        exported[span.name, attributes["http.response.status_code"]] = span, attributes
+    span, attributes = exported["GET /protected", 200]
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
     assert attributes == {"http.request.method": "GET", "http.route": "/protected", "http.response.status_code": 200}
-    assert told["GET /protected", 401][1]["jwt.refusal"] == "malformed" and told["GET", 404]
+    assert exported["GET /protected", 401][1]["jwt.refusal"] == "malformed" and exported["GET", 404]
     assert not any(part in body for body in collector.bodies for part in (b"secret", good.split(".")[2].encode()))
     traces = [line["trace_id"] for line in lines if line.get("event") == "request"]
-    assert TRACE in traces and told["GET", 404][0].trace_id.hex() in traces
+    assert TRACE in traces and exported["GET", 404][0].trace_id.hex() in traces

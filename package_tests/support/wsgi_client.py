@@ -1,4 +1,4 @@
-"""Requests through a WSGI callable, without a server between."""
+"""Send requests to a WSGI callable, without a server."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -44,13 +44,13 @@ def environ(method: str, path: str, headers: dict[str, str] | None = None, body:
     return made
 
 
-def call(application: Any, made: dict[str, Any]) -> Answer:
+def call(application: Any, made: dict[str, Any]) -> Response:
     started: list[tuple[str, list[tuple[str, str]]]] = []
     chunks = application(made, lambda status, headers, exc_info=None: started.append((status, headers)))
     body = b"".join(chunks)
     (status, headers), *more = started
     assert not more
-    return Answer(int(status[:3]), {name.lower(): value for name, value in headers}, body, headers)
+    return Response(int(status[:3]), {name.lower(): value for name, value in headers}, body, headers)
 
 
 def request(
@@ -59,5 +59,5 @@ def request(
     path: str,
     headers: dict[str, str] | None = None,
     body: bytes | None = None,
-) -> Answer:
+) -> Response:
     return call(application, environ(method, path, headers, body))

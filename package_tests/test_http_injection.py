@@ -1,4 +1,4 @@
-"""Injection: what an action is called with is looked up once, and is what Masonite would have given it."""
+"""The container injects the same arguments as Masonite's, and binds objects for each request."""
 
 import pytest
 from masonite.foundation.Application import Application as MasoniteApplication
@@ -16,7 +16,7 @@ class Service:
 
 
 class Part:
-    """Not bound: made as it is asked for."""
+    """Not bound: created for each injection."""
 
 
 class Whole:
@@ -67,13 +67,13 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("action", "arguments"), CALLS, ids=[action for action, _ in CALLS])
-def test_an_action_is_called_as_masonite_would_call_it(action, arguments):
+def test_resolve_passes_the_same_arguments_as_masonite(action, arguments):
     application = Application("/nowhere")
     service, request, response = Service(), Request(environ("GET", "/")), Response(application)
     application.bind("service", service)
     seen = []
 
-    def answer(environ, start_response):
+    def handle(environ, start_response):
         bindings = application.objects
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         called = getattr(Actions(), action)
@@ -81,14 +81,14 @@ def test_an_action_is_called_as_masonite_would_call_it(action, arguments):
         seen.append(MasoniteApplication.resolve(application, called, *arguments))
         return []
 
-    application.set_response_handler(answer)
+    application.set_response_handler(handle)
     application(environ("GET", "/"), None)
 
     ours, masonites = seen
     assert ours == masonites
 
 
-def test_a_missing_argument_is_the_same_error():
+def test_resolve_raises_as_masonite_does_if_an_argument_is_missing():
     application = Application("/nowhere")
 
     for resolve in (application.resolve, lambda *them: MasoniteApplication.resolve(application, *them)):
@@ -96,22 +96,22 @@ def test_a_missing_argument_is_the_same_error():
             resolve(Actions().places)
 
 
-def test_swaps_and_hooks_are_asked_first():
+def test_resolve_respects_swaps_and_hooks():
     application = Application("/nowhere")
     bound, swapped = Service(), Service()
     application.bind("service", bound)
-    heard = []
-    application.on_make("service", lambda made, container: heard.append(made))
-    application.on_resolve(Service, lambda resolved, container: heard.append(resolved))
+    calls = []
+    application.on_make("service", lambda made, container: calls.append(made))
+    application.on_resolve(Service, lambda resolved, container: calls.append(resolved))
     assert application.make("service") is bound
     assert application.resolve(Actions().annotated_default, 1)[0] is bound
-    assert heard == [bound, bound]
+    assert calls == [bound, bound]
 
     application.swap(Service, swapped)
     assert application.resolve(Actions().annotated_default, 1)[0] is swapped
 
 
-def test_a_class_that_is_bound_is_made_anew_each_time():
+def test_make_returns_a_new_instance_of_a_bound_class_each_time():
     application = Application("/nowhere")
     application.bind("service", Service)
 

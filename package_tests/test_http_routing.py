@@ -1,4 +1,4 @@
-"""Routes: whole, literally, and one look-up among however many."""
+"""Routes match exactly, and invalid ones raise when they are registered."""
 
 import time
 
@@ -17,14 +17,14 @@ def routed(path, *routes, method="GET"):
 
 
 @pytest.mark.parametrize("path", ["/plain/", "//plain", "/plain/x", "/PLAIN", "/plai", "plain", "*", "/x/../plain"])
-def test_a_path_is_taken_as_it_stands(path):
-    answer = routed(path)
+def test_path_matches_exactly_or_not_at_all(path):
+    response = routed(path)
 
-    assert (answer.status, answer.json) == (404, {"error": "Not found"})
+    assert (response.status, response.json) == (404, {"error": "Not found"})
 
 
-def test_paths_are_utf_8():
-    """As PEP 3333 has them: the bytes, each as one character of latin-1."""
+def test_path_is_decoded_as_utf_8():
+    """PEP 3333: each byte of the path is one character of latin-1."""
     routes = [Route.get("/caf\u00e9", EchoController.plain), Route.get("/u/@name", EchoController.params)]
 
     def on_the_wire(path):
@@ -37,20 +37,20 @@ def test_paths_are_utf_8():
 
 
 @pytest.mark.parametrize("path", ["/plain\n", "/plain\x00", "/\x7f", "/plain\r\nX: y", "\t"])
-def test_control_characters_in_a_path_are_refused(path):
-    answer = routed(path)
+def test_path_with_control_characters_is_a_bad_request(path):
+    response = routed(path)
 
-    assert (answer.status, answer.json) == (400, {"error": "Bad request"})
+    assert (response.status, response.json) == (400, {"error": "Bad request"})
 
 
-def test_a_dot_in_a_route_stands_for_itself():
+def test_dot_in_a_route_is_literal():
     route = Route.get("/openapi.json", EchoController.plain)
 
     assert routed("/openapi.json", route).status == 200
     assert routed("/openapiXjson", route).status == 404
 
 
-def test_parameters_are_handed_over_by_name_and_by_place():
+def test_parameters_are_passed_by_name_and_by_position():
     routes = [
         Route.get("/orders/@order/items/@item:int", EchoController.params),
         Route.get("/by/@first/@second", EchoController.positional),
@@ -62,14 +62,14 @@ def test_parameters_are_handed_over_by_name_and_by_place():
     assert routed("/by/a/b", *routes).json == {"first": "a", "second": "b"}
 
 
-def test_casts_are_applied_and_a_value_that_has_none_is_no_match():
+def test_parameter_is_cast_and_does_not_match_if_it_cannot_be_cast():
     route = Route.get("/n/@n:int", EchoController.params).casts({"n": int})
 
     assert routed("/n/7", route).json == {"n": 7}
     assert routed(f"/n/{'9' * 5000}", route).status == 404
 
 
-def test_the_last_parameter_may_be_missing_or_take_the_rest():
+def test_last_parameter_can_be_optional_or_match_the_rest_of_the_path():
     routes = [
         Route.get("/maybe/?name", EchoController.params),
         Route.get("/files/@path:any", EchoController.params),
@@ -80,7 +80,7 @@ def test_the_last_parameter_may_be_missing_or_take_the_rest():
     assert routed("/files/a/b.txt", *routes).json == {"path": "a/b.txt"}
 
 
-def test_of_several_routes_the_first_registered_is_taken():
+def test_first_registered_route_is_used_if_several_match():
     first = Route.get("/u/@name", EchoController.params)
     second = Route.get("/u/me", EchoController.plain)
 
@@ -88,29 +88,29 @@ def test_of_several_routes_the_first_registered_is_taken():
     assert routed("/u/me", second, first).json == {"ok": True}
 
 
-def test_methods_of_several_routes_are_told_together():
+def test_allow_lists_the_methods_of_all_routes_of_the_path():
     routes = [Route.get("/x", EchoController.plain), Route.post("/x", EchoController.plain)]
 
-    answer = routed("/x", *routes, method="DELETE")
+    response = routed("/x", *routes, method="DELETE")
 
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+    assert (response.status, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert routed("/x", *routes, method="POST").status == 200
 
 
 @pytest.mark.parametrize("method", ["get", "FOO", "TRACE", "PROPFIND", ""])
-def test_a_method_is_taken_as_it_was_sent(method):
+def test_method_is_case_sensitive_and_not_allowed_if_unknown(method):
     assert routed("/plain", method=method).status == 405
 
 
-def test_no_field_overrides_the_method():
-    answer = routed("/plain?__method=GET", Route.get("/plain", EchoController.plain), method="DELETE")
+def test_query_field_does_not_override_the_method():
+    response = routed("/plain?__method=GET", Route.get("/plain", EchoController.plain), method="DELETE")
 
-    assert answer.status == 405
+    assert response.status == 405
 
 
-def test_a_miss_among_many_routes_costs_what_it_costs_among_few():
-    def looks(count):
-        """Comparisons with a route's pattern, as the router makes them."""
+def test_lookup_compares_equally_many_patterns_with_10_and_with_1000_routes():
+    def comparisons(count):
+        """Return how often the router compares a part of a path with a pattern."""
         routes = [Route.get(f"/r{n}/@id/x{n}", EchoController.plain) for n in range(count)]
         router = application(*routes).make("router")
         with pytest.raises(HttpException):
@@ -131,10 +131,10 @@ def test_a_miss_among_many_routes_costs_what_it_costs_among_few():
                 router.match(path, "GET")
         return len(matched)
 
-    assert looks(1000) == looks(10)
+    assert comparisons(1000) == comparisons(10)
 
 
-def test_a_long_path_is_answered_at_once():
+def test_path_of_20000_parts_is_rejected_within_seconds():
     began = time.perf_counter()
 
     assert routed("/" + "a/" * 20_000, Route.get("/@a/@b/@c", EchoController.params)).status == 404
@@ -142,12 +142,12 @@ def test_a_long_path_is_answered_at_once():
 
 
 @pytest.mark.parametrize("url", ["/x@id", "/?a/b", "/@id:nothing", "/a?b"])
-def test_a_route_that_cannot_be_meant_is_found_as_it_is_registered(url):
+def test_route_with_an_invalid_url_raises_when_it_is_registered(url):
     with pytest.raises((RouteError, InvalidRouteCompileException)):
         application(Route.get(url, EchoController.params))
 
 
-def test_an_action_that_is_not_there_is_found_as_the_route_is_registered():
+def test_route_without_an_action_raises_when_it_is_registered():
     class Broken:
         pass
 
@@ -158,6 +158,6 @@ def test_an_action_that_is_not_there_is_found_as_the_route_is_registered():
 
 
 @pytest.mark.parametrize("key", ["unknown", "nothing", "unknown:argument"])
-def test_a_middleware_that_is_not_registered_is_found_as_the_route_is_registered(key):
+def test_route_with_unregistered_middleware_raises_when_it_is_registered(key):
     with pytest.raises(RouteMiddlewareNotFound, match="Kernel"):
         application(Route.get("/x", EchoController.plain).middleware(key))
