@@ -85,7 +85,8 @@ def test_image_contains_files_of_the_user_and_neither_secrets_nor_development_to
     top = {path.name for path in tree.iterdir()}
 
     assert {"app", "config", "routes", "zuplo_origin", "craft", "wsgi.py", "Kernel.py"} <= top
-    assert not top & {".git", ".env", "storage", "tests", "package_tests", "benchmarks", "docs"}
+    assert not top & {".git", ".ci", ".env", "storage", "tests", "package_tests", "benchmarks", "docs"}
+    assert not list(tree.glob("requirements-dev.*"))
     assert not (tree / "zuplo_origin/dev").exists() and not (tree / "zuplo_origin/testing.py").exists()
     assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
     assert "--require-hashes" in DOCKERFILE
