@@ -102,6 +102,7 @@ def main() -> int:
         try:
             measured = measure(servers, cases, options.rounds, options.seconds)
             head = post_head(issuer.token("RS256", aud=AUDIENCE, exp=int(time.time()) + 7200))
+            print("idle pools", flush=True)
             idle = {name: asyncio.run(use_idle_pool(each.port, head, options.idle)) for name, each in servers.items()}
         finally:
             for server in servers.values():
@@ -179,6 +180,8 @@ def measure(servers: dict[str, Server], cases: list[Case], rounds: int, seconds:
                 figures = run(server, case, seconds if number else 1)
                 if figures and number:
                     found[case.name][name].append(figures)
+                elif number:
+                    print(f"  no figure for {name}: some responses are missing, or not as expected")
     return {case: {name: median(each) for name, each in row.items()} for case, row in found.items()}
 
 
@@ -260,21 +263,23 @@ async def send_posts(
             began = time.perf_counter()
             try:
                 streams = streams or await asyncio.open_connection("127.0.0.1", port)
-                status, can_keep = await exchange(streams, next(heads), pause)
-            except OSError as error:
-                status, can_keep = type(error).__name__, False
+                status, is_open = await exchange(streams, next(heads), pause)
+            except OSError as error:  # of the new connection
+                status, is_open = type(error).__name__, False
             posts.seconds.append(time.perf_counter() - began)
             posts.statuses[status] += 1
-            if streams is not None and not (is_kept and can_keep):
+            if streams is not None and is_open and not is_kept:
                 streams[1].close()
-                streams = None
+            streams = streams if is_open and is_kept else None
+        if streams is not None:
+            streams[1].close()
 
     await asyncio.gather(*(send(not new_connections or number % 2 == 0) for number in range(connections)))
     return posts
 
 
 async def exchange(streams: Streams, head: bytes, pause: float = 0.0) -> tuple[str, bool]:
-    """Send a request; return the status or the error, and whether the connection can be used again."""
+    """Send a request; return the status or the error, and whether the connection is still open."""
     reader, writer = streams
     overdue = asyncio.get_running_loop().call_later(TIMEOUT, writer.transport.abort)
     try:
@@ -286,11 +291,14 @@ async def exchange(streams: Streams, head: bytes, pause: float = 0.0) -> tuple[s
         length = re.search(rb"content-length: *(\d+)", lines)
         assert length is not None, lines
         await reader.readexactly(int(length[1]))
-        return lines[9:12].decode(), b"connection: close" not in lines
+        status, can_keep = lines[9:12].decode(), b"connection: close" not in lines
     except (OSError, EOFError) as error:
-        return type(error).__name__, False
+        status, can_keep = type(error).__name__, False
     finally:
         overdue.cancel()
+    if not can_keep:
+        writer.close()  # gunicorn waits for it
+    return status, can_keep
 
 
 async def use_idle_pool(port: int, head: bytes, seconds: float) -> Counter[str]:
@@ -300,7 +308,7 @@ async def use_idle_pool(port: int, head: bytes, seconds: float) -> Counter[str]:
     kept = [streams for streams, (_, can_keep) in zip(pool, first, strict=True) if can_keep]
     await asyncio.sleep(seconds)
     second = await asyncio.gather(*(exchange(streams, head) for streams in kept))
-    for _, writer in pool:
+    for _, writer in kept:
         writer.close()
     statuses = Counter(status for status, _ in second)
     return statuses + Counter({"closed after the first response": len(pool) - len(kept)})
