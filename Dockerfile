@@ -2,7 +2,7 @@
 #   -e JWT_ISSUER=… -e JWT_AUDIENCE=… zuplo-origin
 
 FROM python:3.13-slim AS build
-# strip comes with binutils: the libraries' symbols are a tenth of the image
+# binutils has strip: without symbols, the image is a tenth smaller
 RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /venv
 COPY requirements.txt /
@@ -10,7 +10,7 @@ RUN pip --python /venv/bin/python install --no-cache-dir --no-compile --only-bin
     && find /venv -name "*.so*" -type f -exec strip --strip-unneeded {} +
 WORKDIR /origin
 COPY . .
-# load all that a server loads: a broken image fails here, and the compiled files make each start faster
+# import what a server imports: a broken image fails here, and the compiled modules make each start faster
 RUN /venv/bin/python craft openapi:write - > /dev/null \
     && /venv/bin/python -c "import zuplo_origin.server.workers, zuplo_origin.observability.metrics, zuplo_origin.jwks.redis_store"
 
@@ -19,11 +19,11 @@ ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 COPY --from=build /venv /venv
 COPY --from=build /origin /origin
 WORKDIR /origin
-# a non-root user that owns no file of the image, and writes to none
+# a non-root user that cannot write to any file of the image
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# --start-interval takes Docker 25
+# --start-interval requires Docker 25
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 8000}/health/live\", timeout=2)"]
 CMD ["python", "-m", "zuplo_origin.server"]

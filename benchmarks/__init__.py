@@ -1,1 +1,1 @@
-"""Programs that measure: ratios, side by side, in one run."""
+"""Measurements: ratios of programs that run side by side."""

@@ -1,4 +1,4 @@
-"""What a server and its processes use, as Linux tells it in ``/proc``."""
+"""CPU time and memory of a server and its processes, from Linux' ``/proc``."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that ``pid`` and all below it have used, in seconds."""
+    """Return the processor time that ``pid`` and all processes below it have used, in seconds."""
     ticks = 0
     for one in family(pid):
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
@@ -29,5 +29,5 @@ def resident_mib(pid: int) -> float:
 
 
 def largest_mib(pid: int) -> float:
-    """Return the resident memory of the largest process below ``pid``, or of itself where there is none, in MiB."""
+    """Return the resident memory of the largest process below ``pid``, or of itself if there is none, in MiB."""
     return max(resident_mib(one) for one in family(pid)[1:] or [pid])

@@ -1,11 +1,11 @@
 """Requests that fail during reloads and stops: ``python -m benchmarks.reload [--reloads N] [--seconds N]``
 
 Starts a copy of this application on its production server, under two kinds of clients: some keep their connections,
-the others open one for each request. Each reload (HUP) is given new code, whose response shows that it is the new
-code that answers. Then there are two servers, and one of them is told to stop (TERM). As behind a load balancer, its
-clients go to the other one when a response says ``Connection: close``, or a connection is refused. Prints, for each
-kind of client, the requests and those that failed: connections that were reset or closed without a response, and
-statuses other than 200.
+the others open one for each request. Each reload (HUP) loads new code, and the response shows that it runs. Then there
+are two servers, and one of them is stopped (TERM). As behind a load balancer, its clients use the other one when a
+response says ``Connection: close``, or a connection cannot be opened. Prints, for each kind of client, the number of
+requests and of those that failed: connections that were reset or closed without a response, and statuses other than
+200.
 """
 
 import argparse
@@ -22,23 +22,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from package_tests.support import controllers
+from package_tests.support.controllers import VERSION, project_with, start, write_version
 from package_tests.support.issuer import Issuer
-from package_tests.support.project import copy_of_the_project
-from package_tests.support.servers import Server, free_port
 
-CONTROLLER = """
-from masonite.controllers import Controller
-
-
-class VersionController(Controller):
-    def show(self):
-        return {"version": VERSION}
-"""
-ROUTE = """
-from app.controllers.VersionController import VersionController
-
-ROUTES.append(Route.get("/version", VersionController.show))
-"""
 REQUEST = b"GET /version HTTP/1.1\r\nHost: x\r\n%s\r\n"
 
 
@@ -49,57 +36,37 @@ def main() -> int:
     options = parser.parse_args()
     issuer = Issuer()
     with tempfile.TemporaryDirectory() as folder:
-        project = copy_of_the_project(Path(folder) / "project")
-        with open(project / "routes/web.py", "a") as routes:
-            routes.write(ROUTE)
-        write(project, 0)
-        settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*"}
-        reload(project, settings, options.reloads, options.seconds)
-        stop(project, settings, options.seconds)
+        project = project_with(VERSION, Path(folder) / "project")
+        reload(project, issuer, options.reloads, options.seconds)
+        stop(project, issuer, options.seconds)
     issuer.close()
     return 0
 
 
-def write(project: Path, version: int) -> None:
-    path = project / "app/controllers/VersionController.py"
-    path.write_text(CONTROLLER.replace("VERSION", str(version)))
-
-
-def start(project: Path, settings: dict[str, str], port: int, name: str) -> Server:
-    command = [sys.executable, "-m", "zuplo_origin.server"]
-    return Server(command, port, project.parent / f"{name}.log", settings | {"PORT": str(port)}, project)
-
-
-def reload(project: Path, settings: dict[str, str], reloads: int, seconds: float) -> None:
-    port = free_port()
-    with start(project, settings, port, "reload") as server, Clients(port) as clients:
-        for version in range(1, reloads + 1):
+def reload(project: Path, issuer: Issuer, reloads: int, seconds: float) -> None:
+    log = project.parent / "reload.log"
+    with start(project, log, JWT_ISSUER=issuer.name) as server, Clients(server.port) as clients:
+        for version in range(2, reloads + 2):  # the first server has version 1
             time.sleep(seconds)
-            write(project, version)
-            server.process.send_signal(signal.SIGHUP)
-            end = time.monotonic() + 60
-            while server.output().count("reload_done") < version or len(server.children()) > 1:
-                if time.monotonic() > end:
-                    sys.exit(f"reload {version} did not end:\n{server.output()}")
-                time.sleep(0.05)
-            if (answered := version_of(port)) != version:
-                sys.exit(f"after reload {version}, version {answered} answered")
+            write_version(project, version)
+            controllers.reload(server)
+            if (served := version_of(server.port)) != version:
+                sys.exit(f"version {served} responds after the reload to version {version}")
     clients.show(f"{reloads} reloads")
 
 
-def stop(project: Path, settings: dict[str, str], seconds: float) -> None:
-    ports = [free_port(), free_port()]
+def stop(project: Path, issuer: Issuer, seconds: float) -> None:
     with (
-        start(project, settings, ports[0], "leaving") as leaving,
-        start(project, settings, ports[1], "other"),
-        Clients(*ports) as clients,
+        start(project, project.parent / "stopped.log", JWT_ISSUER=issuer.name) as stopped,
+        start(project, project.parent / "other.log", JWT_ISSUER=issuer.name) as other,
+        Clients(stopped.port, other.port) as clients,
     ):
         time.sleep(seconds)
         began = time.monotonic()
-        leaving.process.send_signal(signal.SIGTERM)
-        leaving.process.wait(30)
+        stopped.process.send_signal(signal.SIGTERM)
+        stopped.process.wait(30)
         ended = time.monotonic() - began
-        time.sleep(1)
+        time.sleep(1)  # clients use the other server
     clients.show(f"stop of one of two servers (ended after {ended:.1f} s)")
 
 
@@ -120,7 +87,7 @@ class Clients:
         self._stopped = multiprocessing.Event()
         self._counts: Any = multiprocessing.Queue()
         self._processes = [
-            multiprocessing.Process(target=ask, args=(kind, ports, self._stopped, self._counts), daemon=True)
+            multiprocessing.Process(target=send_requests, args=(kind, ports, self._stopped, self._counts), daemon=True)
             for kind in self.KINDS
             for _ in range(each)
         ]
@@ -147,12 +114,12 @@ class Clients:
         for kind, count in self._found.items():
             failed = {name: number for name, number in count.items() if name != "200"}
             print(
-                f"{what}, {kind} connections: {count['200']:8} answered, {sum(failed.values())} failed {failed or ''}"
+                f"{what}, {kind} connections: {count['200']:8} succeeded, {sum(failed.values())} failed {failed or ''}"
             )
 
 
-def ask(kind: str, ports: Sequence[int], stopped: Event, counts: Any) -> None:
-    """Send requests one after the other until ``stopped``, and count what came of them."""
+def send_requests(kind: str, ports: Sequence[int], stopped: Event, counts: Any) -> None:
+    """Send requests one after the other until ``stopped``, and count statuses and errors."""
     count: Counter[str] = Counter()
     turn = 0
     while not stopped.is_set():

@@ -1,8 +1,8 @@
-"""How soon a process answers, and how large it is: ``python -m benchmarks.start [--rounds N]``
+"""Time to the first response, and memory: ``python -m benchmarks.start [--rounds N]``
 
-Starts the production server, and prints the medians of: the time from the start to the first answer, and the resident
-memory of a process before its first request; then the memory of each after 100,000 requests and more, with 20,000
-tokens in turn.
+Starts the production server, and prints the medians of the time from the start to the first response, and of the
+resident memory of a worker before its first request; then the memory of each worker after each of four times 100,000
+requests, with 20,000 tokens in turn.
 
 Needs ``wrk`` (the Debian package).
 """
@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from package_tests.support.controllers import wait_until
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import free_port, production
 from package_tests.support.signing import Key
@@ -40,12 +41,12 @@ def main() -> int:
         seconds, fresh = [], []
         for _ in range(options.rounds):
             port, began = free_port(), time.perf_counter()
-            with production(port, log, **settings) as server:  # until its first answer
+            with production(port, log, **settings) as server:  # which has responded
                 seconds.append(time.perf_counter() - began)
-                time.sleep(1)  # until the other process has started too
+                wait_until(lambda server=server: "server_ready" in server.output())
                 fresh.append(largest_mib(server.process.pid))
-        print(f"first answer after {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
-        print(f"a process before its first request: {statistics.median(fresh):.1f} MiB")
+        print(f"first response after {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+        print(f"a worker before its first request: {statistics.median(fresh):.1f} MiB")
         with production(free_port(), log, **settings) as server:
             for _ in range(4):
                 done = 0.0

@@ -1,5 +1,5 @@
--- Each request carries the next line of the file that TOKENS names; none where it names none.
--- With NEW_CONNECTIONS, each request asks for its connection to be closed.
+-- Each request carries the next line of the file TOKENS as its token; no token if TOKENS is not set.
+-- With NEW_CONNECTIONS, each request carries Connection: close.
 local tokens, n = {}, 0
 if os.getenv("NEW_CONNECTIONS") then wrk.headers["Connection"] = "close" end
 if os.getenv("TOKENS") then

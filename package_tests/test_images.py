@@ -1,4 +1,4 @@
-"""The image and the manifests: what can be shown of them without a container engine."""
+"""The image and the manifests, as far as they can be tested without a container engine."""
 
 import os
 import re
@@ -31,7 +31,7 @@ CONTAINER = manifest("Deployment")["spec"]["template"]["spec"]["containers"][0]
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of the project without the files that .dockerignore names, as `COPY . .` makes it."""
+    """Copy the project without the files in .dockerignore, as `COPY . .` does."""
     assert "\nCOPY . .\n" in DOCKERFILE
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
@@ -49,14 +49,14 @@ def tree(tmp_path):
 
 
 def health_check(port):
-    """The image's HEALTHCHECK."""
+    """Run the command of the image's HEALTHCHECK."""
     code = re.search(r'CMD \["python", "-c", "(.*)"\]\n', DOCKERFILE)[1].replace('\\"', '"')
     return subprocess.run(
         [sys.executable, "-c", code], env=clean_environment(PORT=str(port)), stderr=subprocess.DEVNULL
     )
 
 
-def test_what_the_image_holds_is_enough_and_is_not_written_to(tree, tmp_path):
+def test_server_runs_from_the_files_of_the_image_and_writes_to_none(tree, tmp_path):
     command = re.search(r'^CMD \["python", "(-m)", "(zuplo_origin\.server)"\]$', DOCKERFILE, re.MULTILINE).groups()
     issuer, port = Issuer(), free_port()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port), "METRICS_ENABLED": "True"}
@@ -74,34 +74,35 @@ def test_what_the_image_holds_is_enough_and_is_not_written_to(tree, tmp_path):
     assert health_check(port).returncode == 1
 
 
-def test_the_step_that_loads_the_application_needs_no_settings(tree):
+def test_build_step_that_loads_the_application_needs_no_settings(tree):
     step = re.search(r"^RUN /venv/bin/python (craft openapi:write -) > /dev/null", DOCKERFILE, re.MULTILINE)[1]
     ended = subprocess.run([sys.executable, *step.split()], cwd=tree, env=clean_environment(), capture_output=True)
 
     assert ended.returncode == 0 and b'"openapi": "3.1.0"' in ended.stdout
 
 
-def test_the_image_has_what_a_user_adds_and_neither_secrets_nor_development_tools(tree):
+def test_image_contains_files_of_the_user_and_neither_secrets_nor_development_tools(tree):
     top = {path.name for path in tree.iterdir()}
 
     assert {"app", "config", "routes", "zuplo_origin", "craft", "wsgi.py", "Kernel.py"} <= top
-    assert not top & {".git", ".env", "storage", "tests", "package_tests", "benchmarks", "docs"}
+    assert not top & {".git", ".ci", ".env", "storage", "tests", "package_tests", "benchmarks", "docs"}
+    assert not list(tree.glob("requirements-dev.*"))
     assert not (tree / "zuplo_origin/dev").exists() and not (tree / "zuplo_origin/testing.py").exists()
     assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
     assert "--require-hashes" in DOCKERFILE
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=[each["kind"] for each in MANIFESTS])
-def test_a_manifest_is_what_kubernetes_takes(manifest):
+def test_manifest_is_valid_for_kubernetes(manifest):
     assert kubernetes_validate.validate(manifest, "1.34", strict=True)
 
 
-def test_the_probes_ask_for_routes_that_there_are(application):
+def test_probes_request_routes_that_exist(application):
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert request(application, "GET", CONTAINER[probe]["httpGet"]["path"]).status in (200, 503)
 
 
-def test_what_is_configured_is_what_there_is_to_configure():
+def test_manifests_set_only_settings_that_exist():
     settings = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env-example").read_text(), re.MULTILINE))
     settings |= {"PORT", "WEB_CONCURRENCY", "WEB_THREADS"}
 
@@ -110,14 +111,14 @@ def test_what_is_configured_is_what_there_is_to_configure():
     assert manifest("ConfigMap")["data"]["METRICS_PORT"] == str(CONTAINER["ports"][1]["containerPort"])
 
 
-def test_a_pod_is_given_the_time_that_its_end_takes():
+def test_pod_has_the_time_that_a_stop_takes():
     pod = manifest("Deployment")["spec"]["template"]["spec"]
 
     assert pod["terminationGracePeriodSeconds"] >= CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] + 10
     assert int(COMPOSE["services"]["origin"]["stop_grace_period"].removesuffix("s")) >= 10
 
 
-def test_every_manifest_means_the_same_pods():
+def test_manifests_select_the_same_pods():
     labels = manifest("Deployment")["spec"]["template"]["metadata"]["labels"]
     selectors = [
         manifest("Deployment")["spec"]["selector"]["matchLabels"],

@@ -259,4 +259,4 @@ def test_server_exits_with_a_message_if_a_port_is_taken(gateway, tmp_path, which
         server.process.wait(30)
         server._out.close()
 
-    assert server.process.returncode == 1 and server.output().strip() == f"{which} {port} is taken."
+    assert server.process.returncode == 1 and server.output().startswith(f"{which}: {port} is in use;")

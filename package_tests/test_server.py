@@ -1,4 +1,4 @@
-"""The production server, and another one: as they are deployed."""
+"""The production server as it is deployed, and gunicorn."""
 
 import ctypes
 import http.client
@@ -6,51 +6,61 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
+from package_tests.support.controllers import LIMIT, connect, wait_until
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import Server, free_port, production, wait_until_listening
 from package_tests.support.signing import ALGORITHMS
 
 SETTINGS = {"WEB_CONCURRENCY": "2", "WEB_THREADS": "8", "JWT_AUDIENCE": "https://api.test/*"}
+STOP_SECONDS = 14
+"""Time in which a server must have ended after TERM: 2 s of SHUTDOWN_DRAIN, 10 s, and 2 s for a loaded machine."""
 
 
 @pytest.fixture(scope="module")
 def gateway():
-    made = Issuer()
-    yield made
-    made.close()
+    issuer = Issuer()
+    yield issuer
+    issuer.close()
+
+
+@contextmanager
+def ready_server(gateway, folder, **settings):
+    """Run the production server; its workers have keys when the block begins."""
+    with production(free_port(), folder / "log", **SETTINGS | {"JWT_ISSUER": gateway.name} | settings) as server:
+        wait_until_ready(server)
+        yield server
+
+
+def wait_until_ready(server):
+    wait_until(lambda: "server_ready" in server.output())
 
 
 @pytest.fixture(scope="module")
 def server(gateway, tmp_path_factory):
-    log = tmp_path_factory.mktemp("server") / "log"
-    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_ALGORITHMS": ",".join(ALGORITHMS)}
-    settings["JWT_AUDIENCE"] = "https://api.test/*,orders-api"
-    with production(free_port(), log, **settings) as running:
-        wait_for_keys(running)
+    settings = {"JWT_ALGORITHMS": ",".join(ALGORITHMS), "JWT_AUDIENCE": "https://api.test/*,orders-api"}
+    with ready_server(gateway, tmp_path_factory.mktemp("server"), **settings) as running:
         yield running
-
-
-def wait_for_keys(server):
-    """Until both processes hold keys: before, one of them tells those beyond its seats 503."""
-    end = time.monotonic() + 30
-    while server.output().count("jwks_first_keys") < 2:
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_the_main_job(server, gateway):
+def timed_stop(server):
+    """Wait until the server has ended, and return the seconds that it took."""
+    began = time.monotonic()
+    server.process.wait(LIMIT)
+    return time.monotonic() - began
+
+
+def test_protected_route_accepts_each_algorithm_and_rejects_no_token(server, gateway):
     for algorithm in ALGORITHMS:
         status, headers, body = server.get("/protected", bearer(gateway.token(algorithm)))
         assert (status, json.loads(body)["message"]) == (200, "Access granted")
@@ -60,7 +70,7 @@ def test_the_main_job(server, gateway):
     assert json.loads(server.get("/health/ready")[2]) == {"status": "ok"}
 
 
-def test_the_claims_are_the_callers_own_under_many_threads(server, gateway):
+def test_claims_are_those_of_the_caller_under_many_threads(server, gateway):
     tokens = {name: gateway.token(sub=name) for name in ("alice", "bob")}
     mixed_up = []
 
@@ -71,7 +81,7 @@ def test_the_claims_are_the_callers_own_under_many_threads(server, gateway):
             if (status, seen) != ((200, name) if name in tokens else (401, None)):
                 mixed_up.append((name, status, seen))
 
-    threads = [threading.Thread(target=hammer, args=(name,)) for name in ("alice", "bob", "nobody", "anyone") * 4]
+    threads = [threading.Thread(target=hammer, args=(name,)) for name in ("alice", "bob", "no-token", "no-token-2") * 4]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -95,28 +105,27 @@ def test_the_claims_are_the_callers_own_under_many_threads(server, gateway):
         (b"POST /protected HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n", b"405"),
     ],
 )
-def test_whatever_is_sent_is_answered(server, lines, status):
+def test_unusual_requests_get_a_response(server, lines, status):
     assert server.raw(lines + b"Connection: close\r\n\r\n").split(b" ")[1] == status
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-Token"])
-def test_both_ways_into_the_application_answer_odd_addresses_alike(gateway, tmp_path, header):
-    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_HEADER": header}
-    addresses = [b"/health/live?a=\xc3\xa9", b"/health/live?%ff=%ff", b"/%ff", b"/%ed%a0%80", b"/%C3%A9", b"/a%00b"]
-    with production(free_port(), tmp_path / "log", **settings) as server:
-        answers = [
-            server.raw(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % address) for address in addresses
+def test_unusual_targets_get_the_same_statuses_with_any_token_header(gateway, tmp_path, header):
+    targets = [b"/health/live?a=\xc3\xa9", b"/health/live?%ff=%ff", b"/%ff", b"/%ed%a0%80", b"/%C3%A9", b"/a%00b"]
+    with ready_server(gateway, tmp_path, JWT_HEADER=header) as server:
+        responses = [
+            server.raw(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % target) for target in targets
         ]
         assert "Traceback" not in server.output()
 
-    assert [answer.split(b" ")[1] for answer in answers] == [b"200", b"200", b"400", b"400", b"404", b"400"]
+    assert [response.split(b" ")[1] for response in responses] == [b"200", b"200", b"400", b"400", b"404", b"400"]
 
 
-def test_health_answers_while_the_issuer_hangs(tmp_path):
+def test_health_and_other_requests_are_served_while_the_issuer_hangs(tmp_path):
     hanging = Issuer()
     release = threading.Event()
-    hanging.behave = lambda handler: release.wait(30)
-    settings = SETTINGS | {"JWT_ISSUER": hanging.name, "WEB_CONCURRENCY": "1", "JWKS_TIMEOUT": "3"}
+    hanging.behave = lambda handler: release.wait(LIMIT)
+    settings = SETTINGS | {"JWT_ISSUER": hanging.name, "WEB_CONCURRENCY": "1", "JWKS_TIMEOUT": "6"}
     with production(free_port(), tmp_path / "log", **settings) as server:
         token = hanging.token()
         waiting = [
@@ -124,7 +133,7 @@ def test_health_answers_while_the_issuer_hangs(tmp_path):
         ]
         for thread in waiting:
             thread.start()
-        time.sleep(0.3)
+        wait_until(lambda: hanging.requests)
         slowest = 0.0
         for path, expected in (("/health/live", 200), ("/health/ready", 503), ("/nope", 404), ("/protected", 401)) * 5:
             began = time.perf_counter()
@@ -132,16 +141,16 @@ def test_health_answers_while_the_issuer_hangs(tmp_path):
             slowest = max(slowest, time.perf_counter() - began)
         status, headers, body = server.get("/protected", bearer(token))
         for thread in waiting:
-            thread.join(20)
+            thread.join(LIMIT)
         release.set()
     hanging.close()
 
-    assert slowest < 2.5
+    assert slowest < 4  # less than JWKS_TIMEOUT
     assert (status, json.loads(body)) == (503, {"error": "Signing keys unavailable"})
-    assert 1 <= int(headers["retry-after"]) <= 4 and "www-authenticate" not in headers
+    assert 1 <= int(headers["retry-after"]) <= 6 and "www-authenticate" not in headers
 
 
-def test_it_starts_without_its_issuer_and_works_once_there_is_one(tmp_path):
+def test_server_starts_without_its_issuer_and_accepts_tokens_when_the_issuer_returns(tmp_path):
     late = Issuer()
     late.behave = lambda handler: handler.connection.close()
     settings = SETTINGS | {"JWT_ISSUER": late.name, "WEB_CONCURRENCY": "1"}
@@ -150,51 +159,54 @@ def test_it_starts_without_its_issuer_and_works_once_there_is_one(tmp_path):
         assert server.get("/protected", bearer(late.token()))[0] == 503
         late.behave = None
         began = time.monotonic()
-        while server.get("/protected", bearer(late.token()))[0] != 200 and time.monotonic() - began < 30:
-            time.sleep(0.1)
+        wait_until(lambda: server.get("/protected", bearer(late.token()))[0] == 200)
         seconds = time.monotonic() - began
     late.close()
 
     assert seconds < 10
 
 
-def ask_on(connection, token):
-    """One request on a connection that is kept, and whether the server wants to keep it too."""
+def request_on(connection, token):
+    """Send one request, and return its status and whether the server keeps the connection."""
     connection.request("GET", "/protected", headers=bearer(token))
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status, answer.getheader("Connection") != "close"
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.getheader("Connection") != "close"
 
 
 class Clients:
-    """Clients that ask as fast as they can, on connections that they keep, until they are stopped or refused.
+    """Clients that send requests as fast as they can, on connections that they keep, until they are stopped.
 
-    With `leave`, they do as a balancer does that has another server: they do not come back once a connection is closed.
+    With `leave`, a client ends when its connection is closed, as a load balancer does that has another server.
     """
 
     def __init__(self, port, token, number=8, leave=False):
         self._leave = leave
         self.statuses, self.failures, self.stopped = [], [], threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(port, token)) for _ in range(number)]
+        self._threads = [threading.Thread(target=self._run, args=(port, token)) for _ in range(number)]
         for thread in self._threads:
             thread.start()
 
-    def _ask(self, port, token):
+    def _run(self, port, token):
         while not self.stopped.is_set():
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
                 try:
                     connection.connect()
                 except ConnectionRefusedError:
-                    return  # nothing of it was accepted
+                    return  # the server has stopped accepting
                 try:
                     kept = True
                     while kept and not self.stopped.is_set():
-                        status, kept = ask_on(connection, token)
+                        status, kept = request_on(connection, token)
                         self.statuses.append(status)
                     if self._leave:
                         return
                 except (OSError, http.client.HTTPException) as error:
                     self.failures.append(repr(error))
+
+    def wait_for_responses(self, number=100):
+        before = len(self.statuses)
+        wait_until(lambda: len(self.statuses) > before + number)
 
     def stop(self):
         self.stopped.set()
@@ -203,126 +215,122 @@ class Clients:
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-Token"])
-def test_term_fails_nobody_that_was_let_in(gateway, tmp_path, header):
-    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "JWT_HEADER": header}
-    with production(free_port(), tmp_path / "log", **settings) as server:
-        wait_for_keys(server)
+def test_term_fails_no_accepted_request(gateway, tmp_path, header):
+    with ready_server(gateway, tmp_path, JWT_HEADER=header) as server:
         clients = Clients(server.port, gateway.token(), leave=True)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as halfway:
-            halfway.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
-            time.sleep(0.5)
-            began = time.monotonic()
+        with connect(server.port) as unfinished:
+            unfinished.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+            clients.wait_for_responses()
             server.process.send_signal(signal.SIGTERM)
-            time.sleep(1.5)
-            halfway.sendall(b"\r\n")
-            answered = halfway.recv(65536)
-        server.process.wait(15)
-        seconds = time.monotonic() - began
+            wait_until(lambda: server.get("/health/ready")[0] == 503)
+            unfinished.sendall(b"\r\n")
+            response = unfinished.recv(65536)
+        seconds = timed_stop(server)
         clients.stop()
 
-    assert (server.process.returncode, clients.failures) == (0, []) and seconds < 12
-    assert set(clients.statuses) == {200 if header == "Authorization" else 401} and len(clients.statuses) > 100
-    assert answered.startswith(b"HTTP/1.1 200")
+    assert (server.process.returncode, clients.failures) == (0, []) and seconds < STOP_SECONDS
+    assert set(clients.statuses) == {200 if header == "Authorization" else 401}
+    assert response.startswith(b"HTTP/1.1 200")
 
 
-def test_term_to_all_processes_at_once_is_heard_by_their_parent(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
+def test_term_to_all_processes_at_once_drains_the_server(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server:
         clients = Clients(server.port, gateway.token(), leave=True)
-        time.sleep(0.5)
+        clients.wait_for_responses()
         for process in [*server.workers(), *server.children(), server.process.pid]:
             os.kill(int(process), signal.SIGTERM)
-        server.process.wait(15)
+        server.process.wait(LIMIT)
         clients.stop()
 
-    assert (server.process.returncode, clients.failures) == (0, []) and len(clients.statuses) > 100
+    assert (server.process.returncode, clients.failures) == (0, [])
 
 
-def test_term_is_heard_whichever_thread_it_is_given_to(gateway, tmp_path):
-    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "METRICS_ENABLED": "true", "METRICS_PORT": str(free_port())}
-    with production(free_port(), tmp_path / "log", **settings) as server:
-        wait_for_keys(server)
-        end = time.monotonic() + 10
-        while len(threads := os.listdir(f"/proc/{server.process.pid}/task")) < 2:  # the metrics port has one
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        _, metrics, *_ = sorted(map(int, threads))
+def test_term_stops_the_server_when_the_kernel_delivers_it_to_another_thread(gateway, tmp_path):
+    settings = {"METRICS_ENABLED": "true", "METRICS_PORT": str(free_port())}
+    with ready_server(gateway, tmp_path, **settings) as server:
+        threads = f"/proc/{server.process.pid}/task"
+        wait_until(lambda: len(os.listdir(threads)) > 1)  # the metrics port has one
+        _, metrics, *_ = sorted(map(int, os.listdir(threads)))
         assert ctypes.CDLL(None).tgkill(server.process.pid, metrics, signal.SIGTERM) == 0
-        server.process.wait(15)
+        server.process.wait(LIMIT)
 
     assert server.process.returncode == 0
 
 
-def test_processes_that_are_held_up_at_their_end_end_nevertheless(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
-        began = time.monotonic()
+def test_processes_that_are_suspended_while_they_drain_end_nevertheless(gateway, tmp_path):
+    with ready_server(gateway, tmp_path, SHUTDOWN_DRAIN="1") as server:
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(1.2)
+        wait_until(lambda: server.get("/health/ready")[0] == 503)
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for process in [*server.workers(), *server.children()]:
                 os.kill(int(process), number)
-            time.sleep(1)
-        server.process.wait(15)
-        seconds = time.monotonic() - began
+            if number == signal.SIGSTOP:
+                time.sleep(2)  # longer than SHUTDOWN_DRAIN
+        seconds = timed_stop(server)
 
-    assert server.process.returncode == 0 and seconds < 7
+    assert server.process.returncode == 0 and seconds < STOP_SECONDS
 
 
-def test_the_others_end_with_their_parent_whatever_is_under_way(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
+def test_servers_and_workers_end_when_the_supervisor_is_killed(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server:
         children = [*server.workers(), *server.children()]
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as halfway:
-            halfway.sendall(b"GET /health/live HTTP/1.1\r\n")
-            time.sleep(0.2)
+        with connect(server.port) as unfinished:
+            unfinished.sendall(b"GET /health/live HTTP/1.1\r\n")
             server.process.kill()
-            server.process.wait(10)
-            end = time.monotonic() + 20
-            while any(os.path.exists(f"/proc/{child}") for child in children):
-                assert time.monotonic() < end
+            server.process.wait(LIMIT)
+
+            def have_ended():
                 for child in children:
                     with suppress(ProcessLookupError):
-                        os.kill(int(child), signal.SIGTERM)  # as a supervisor does, again and again
-                time.sleep(0.5)
+                        os.kill(int(child), signal.SIGTERM)  # an operator may send it again and again
+                return not any(os.path.exists(f"/proc/{child}") for child in children)
+
+            wait_until(have_ended)
 
 
-def test_a_process_that_dies_is_replaced_while_the_issuer_hangs(tmp_path):
+def test_worker_that_dies_is_replaced_while_the_issuer_hangs(tmp_path):
     hanging = Issuer()
     release = threading.Event()
-    hanging.behave = lambda handler: release.wait(60)
-    settings = SETTINGS | {"JWT_ISSUER": hanging.name, "WEB_CONCURRENCY": "1", "JWKS_TIMEOUT": "20"}
+    hanging.behave = lambda handler: release.wait(LIMIT)
+    settings = SETTINGS | {"JWT_ISSUER": hanging.name, "WEB_CONCURRENCY": "1", "JWKS_TIMEOUT": "30"}
     with production(free_port(), tmp_path / "log", **settings) as server:
-        [process] = server.workers()
-        os.kill(int(process), signal.SIGKILL)
-        while workers(server) & {process}:
-            time.sleep(0.05)
+        [worker] = server.workers()
+        os.kill(int(worker), signal.SIGKILL)
+        wait_until(lambda: worker not in server.workers())
         began = time.monotonic()
         wait_until_listening(server.port, server.process, server.log)
         seconds = time.monotonic() - began
         release.set()
     hanging.close()
 
-    assert seconds < 10
+    assert seconds < 20  # less than JWKS_TIMEOUT
 
 
-@pytest.mark.parametrize("after", [0.6, 0.9, 1.2, 1.5])
-def test_term_in_a_reload_fails_nobody(gateway, tmp_path, after):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
+@pytest.mark.parametrize(
+    "phase",
+    [
+        lambda server: "reload_started" in server.output(),
+        lambda server: len(server.children()) == 2,
+        lambda server: len(server.workers()) > 2,
+        lambda server: "reload_done" in server.output(),
+    ],
+    ids=["requested", "started", "forked", "done"],
+)
+def test_term_during_a_reload_fails_no_request(gateway, tmp_path, phase):
+    with ready_server(gateway, tmp_path) as server:
         clients = Clients(server.port, gateway.token(), leave=True)
+        clients.wait_for_responses()
         server.process.send_signal(signal.SIGHUP)
-        time.sleep(after)
+        wait_until(lambda: phase(server))
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(15)
+        server.process.wait(LIMIT)
         clients.stop()
 
-    assert (server.process.returncode, clients.failures) == (0, []) and len(clients.statuses) > 100
+    assert (server.process.returncode, clients.failures) == (0, [])
 
 
-def test_term_again_and_again_is_one(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
+def test_repeated_term_is_one_stop(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server:
         while server.process.poll() is None:
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.002)
@@ -330,84 +338,70 @@ def test_term_again_and_again_is_one(gateway, tmp_path):
     assert server.process.returncode == 0
 
 
-def test_a_process_that_dies_in_a_reload_ends_nothing(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
-        before = workers(server)
+def test_worker_that_dies_during_a_reload_does_not_stop_the_reload(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server:
+        before = server.workers()
         server.process.send_signal(signal.SIGHUP)
-        time.sleep(0.3)
+        wait_until(lambda: len(server.children()) == 2)
         os.kill(int(max(before, key=int)), signal.SIGKILL)
-        end = time.monotonic() + 30
-        while workers(server) & before or len(workers(server)) < 2:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        time.sleep(1)
+        wait_until(lambda: "reload_done" in server.output() and len(server.children()) == 1)
         assert server.process.poll() is None and server.get("/health/live")[0] == 200
+        assert len(server.workers()) == 2 and not server.workers() & before
 
 
-def test_term_is_heard_while_it_starts_and_while_it_is_reloaded(gateway, tmp_path):
-    for begins in (0.0, 0.1, 0.2, 0.3):
-        with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-            server.process.send_signal(signal.SIGHUP)
-            time.sleep(begins)
-            began = time.monotonic()
-            server.process.send_signal(signal.SIGTERM)
-            server.process.wait(15)
-        assert server.process.returncode == 0 and time.monotonic() - began < 5
+@pytest.mark.parametrize(
+    "phase",
+    [
+        lambda server: server.children(),
+        lambda server: server.workers(),
+        lambda server: "server_ready" in server.output(),
+    ],
+    ids=["started", "forked", "ready"],
+)
+def test_term_stops_a_server_that_starts(gateway, tmp_path, phase):
+    server = production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name})
+    try:
+        wait_until(lambda: phase(server))
+        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGTERM)
+        assert timed_stop(server) < STOP_SECONDS and server.process.returncode == 0
+    finally:
+        server.__exit__()
 
 
-def test_a_client_that_never_ends_its_request_does_not_hold_up_the_end(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
-        with socket.create_connection(("127.0.0.1", server.port)) as endless:
-            endless.sendall(b"GET /")
-            time.sleep(0.2)
-            began = time.monotonic()
-            server.process.send_signal(signal.SIGTERM)
-            server.process.wait(15)
+def test_unfinished_request_does_not_delay_the_stop(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server, connect(server.port) as unfinished:
+        unfinished.sendall(b"GET /")
+        server.process.send_signal(signal.SIGTERM)
+        seconds = timed_stop(server)
 
-    assert time.monotonic() - began < 12
+    assert seconds < STOP_SECONDS
 
 
-def test_a_process_that_dies_is_replaced(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
-        before = workers(server)
+def test_worker_that_dies_is_replaced(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server:
+        before = server.workers()
         os.kill(int(min(before)), signal.SIGKILL)
-        end = time.monotonic() + 30
-        while len(workers(server) - before) < 1 or len(workers(server)) < 2:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: server.workers() - before and len(server.workers()) == 2)
         assert server.get("/protected", bearer(gateway.token()))[0] == 200
 
 
-def workers(server):
-    return server.workers()
-
-
-def test_hup_replaces_the_processes_and_fails_nobody(gateway, tmp_path):
-    with production(free_port(), tmp_path / "log", **SETTINGS | {"JWT_ISSUER": gateway.name}) as server:
-        wait_for_keys(server)
-        before = workers(server)
+def test_hup_replaces_the_workers_and_fails_no_request(gateway, tmp_path):
+    with ready_server(gateway, tmp_path) as server:
+        before = server.workers()
         clients = Clients(server.port, gateway.token())
+        clients.wait_for_responses()
         server.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + 30
-        while (workers(server) & before or len(workers(server)) < 2) and time.monotonic() < end:
-            time.sleep(0.1)
-        after = workers(server)
+        wait_until(lambda: not server.workers() & before and len(server.workers()) == 2)
+        clients.wait_for_responses()
         clients.stop()
 
-    assert len(before) == len(after) == 2 and not before & after
-    assert (set(clients.statuses), clients.failures) == ({200}, []) and len(clients.statuses) > 100
-
-
-def cores(server):
-    return sorted(sorted(os.sched_getaffinity(int(worker))) for worker in workers(server))
+    assert (set(clients.statuses), clients.failures) == ({200}, [])
 
 
 @pytest.fixture
 def two_cores():
-    """Two cores for what the test starts, where the machine has more."""
+    """Limit the processes that the test starts to two cores."""
     before = os.sched_getaffinity(0)
     given = sorted(before)[:2]
     os.sched_setaffinity(0, given)
@@ -416,64 +410,53 @@ def two_cores():
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_with_a_core_for_each_process_each_keeps_to_its_own(gateway, tmp_path, two_cores, more):
-    processes = len(two_cores) + more
-    expected = [two_cores] * processes if more else [[core] for core in two_cores]
-    settings = SETTINGS | {"JWT_ISSUER": gateway.name, "WEB_CONCURRENCY": str(processes)}
-    with production(free_port(), tmp_path / "log", **settings) as server:
-        end = time.monotonic() + 30
-        while cores(server) != expected or server.output().count("jwks_first_keys") < processes:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+def test_workers_are_pinned_when_there_is_a_core_for_each(gateway, tmp_path, two_cores, more):
+    workers = len(two_cores) + more
+    expected = [two_cores] * workers if more else [[core] for core in two_cores]
+    with ready_server(gateway, tmp_path, WEB_CONCURRENCY=str(workers)) as server:
+        assert sorted(sorted(os.sched_getaffinity(int(worker))) for worker in server.workers()) == expected
 
 
-def test_a_thousand_idle_connections_hold_up_nobody(gateway, tmp_path):
+def test_a_thousand_idle_connections_delay_no_other_client(gateway, tmp_path):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    settings = SETTINGS | {"JWT_ISSUER": gateway.name}
-    with production(free_port(), tmp_path / "log", **settings) as server, ExitStack() as idle:
-        wait_for_keys(server)
+    with ready_server(gateway, tmp_path) as server, ExitStack() as idle:
         for _ in range(1200):
-            idle.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+            idle.enter_context(connect(server.port))
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
             connection.request("GET", "/protected", headers=bearer(gateway.token()))
             assert connection.getresponse().status == 200
 
 
-def test_nothing_of_a_token_reaches_the_log(server, gateway):
+def test_log_contains_no_part_of_a_token(server, gateway):
     good, bad = gateway.token(), gateway.token(exp=1, iat=0)
     for token in (good, bad, good[:-4] + "AAAA"):
         server.get(f"/protected?access_token={token}", bearer(token))
 
-    end = time.monotonic() + 20
-    while "bad_signature" not in server.output():  # lines are written in batches
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: "bad_signature" in server.output() and server.output().endswith("\n"))  # written in batches
     output = server.output()
-    lines = [json.loads(line) for line in output.splitlines()]  # each of them is an object, granian's own too
+    lines = [json.loads(line) for line in output.splitlines()]  # each is a JSON object, granian's own lines too
     assert {"expired", "bad_signature"} <= {line.get("reason") for line in lines}
     for part in {*good.split("."), *bad.split(".")}:
         assert part not in output
 
 
-def test_any_wsgi_server_serves_it(gateway, tmp_path):
+@contextmanager
+def gunicorn(gateway, folder, *options, **settings):
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--threads", "8", "wsgi:application"]
-    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*"}
-    with Server(command, port, tmp_path / "log", settings) as server:
-        answered = server.get("/protected", bearer(gateway.token()))
-        ready = server.get("/health/ready")
-
-    assert (answered[0], ready[0]) == (200, 200)
+    command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", *options, "wsgi:application"]
+    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*"} | settings
+    with Server(command, port, folder / "log", settings) as server:
+        yield server
 
 
-def test_a_process_that_was_forked_after_the_application_was_made_has_its_own_refresh(gateway, tmp_path):
-    port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--preload", "wsgi:application"]
-    settings = {"JWT_ISSUER": gateway.name, "JWT_AUDIENCE": "*", "JWKS_TTL": "1", "JWKS_MAX_STALE": "0"}
-    with Server(command, port, tmp_path / "log", settings) as server:
-        time.sleep(2)  # keys that were fetched before the fork serve no more
-        end = time.monotonic() + 30
-        while server.get("/health/ready")[0] != 200:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+def test_application_runs_on_another_wsgi_server(gateway, tmp_path):
+    with gunicorn(gateway, tmp_path, "--threads", "8") as server:
+        assert server.get("/protected", bearer(gateway.token()))[0] == 200
+        assert server.get("/health/ready")[0] == 200
+
+
+def test_worker_that_is_forked_after_the_application_was_loaded_refreshes_its_own_keys(gateway, tmp_path):
+    with gunicorn(gateway, tmp_path, "--preload", JWKS_TTL="1", JWKS_MAX_STALE="0") as server:
+        time.sleep(2)  # keys that were fetched before the fork have expired
+        wait_until(lambda: server.get("/health/ready")[0] == 200)

@@ -2,18 +2,15 @@
 
 import http.client
 import json
-import socket
-import sys
-import time
 from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from package_tests.support.issuer import Issuer
-from package_tests.support.project import copy_of_the_project
-from package_tests.support.servers import Server, free_port
+from package_tests.support.controllers import LIMIT, Controller, connect, serving, wait_until
 
-CONTROLLER = """
+STREAMS = Controller(
+    "StreamsController",
+    """
 import time
 from pathlib import Path
 
@@ -33,7 +30,7 @@ class StreamsController(Controller):
         def events():
             try:
                 for number in range(10**9):
-                    yield f"data: {number} {request.query_string()}\\n\\n"
+                    yield f"data: {number} {request.environ['QUERY_STRING']}\\n\\n"
                     time.sleep(0.2)
             finally:
                 (HERE / "ended").write_text("ended")
@@ -73,7 +70,7 @@ class StreamsController(Controller):
         response.header("Content-Length", "3")
         return response.stream(iter(["abc", "def"]))
 
-    def header_with_a_blank(self, response: Response):
+    def header_with_a_space(self, response: Response):
         response.header("X A:", "c")
         return "x"
 
@@ -82,47 +79,28 @@ class StreamsController(Controller):
 
     def saved(self, response: Response):
         return response.download("däta", str(HERE / "data.csv"), force=True)
-""".replace("{request.query_string()}", "{request.environ['QUERY_STRING']}")
-ROUTES = """
-from app.controllers.StreamsController import StreamsController
-
-ROUTES += [
+""",
+    """[
     Route.get(f"/{name}", getattr(StreamsController, name))
     for name in vars(StreamsController)
     if not name.startswith("_")
-]
-"""
+]""",
+)
 DATA = b"".join(b"%d," % number for number in range(100_000))
 
 
 @contextmanager
-def serving(folder, **more):
-    project = copy_of_the_project(folder / "project")
-    (project / "app/controllers/StreamsController.py").write_text(CONTROLLER)
-    with open(project / "routes/web.py", "a") as routes:
-        routes.write(ROUTES)
-    (project / "data.csv").write_bytes(DATA)
-    issuer, port = Issuer(), free_port()
-    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PORT": str(port), "WEB_CONCURRENCY": "1"}
-    with Server(
-        [sys.executable, "-m", "zuplo_origin.server"], port, folder / "log", settings | more, project
-    ) as server:
+def stream_server(folder, **settings):
+    with serving(STREAMS, folder, WEB_CONCURRENCY="1", **settings) as (server, project, _):
+        (project / "data.csv").write_bytes(DATA)
         server.project = project
         yield server
-    issuer.close()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("streams")) as running:
+    with stream_server(tmp_path_factory.mktemp("streams")) as running:
         yield running
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def resident_mib(process):
@@ -131,15 +109,15 @@ def resident_mib(process):
 
 
 def lines_of(server, route):
-    """The lines of the access log for a route."""
+    """Return the lines of the access log for a route."""
     lines = [json.loads(line) for line in server.output().splitlines() if line.startswith("{")]
     return [line for line in lines if line.get("event") == "request" and line["route"] == route]
 
 
-def test_a_generator_is_sent_in_constant_memory_and_logged_at_its_end(server):
+def test_generator_is_sent_in_constant_memory_and_logged_at_its_end(server):
     [worker] = server.workers()
     before, most, size = resident_mib(worker), 0.0, 0
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)) as connection:
         connection.request("GET", "/rows")
         response = connection.getresponse()
         while chunk := response.read(1 << 20):
@@ -153,9 +131,9 @@ def test_a_generator_is_sent_in_constant_memory_and_logged_at_its_end(server):
     assert (line["status"], line["bytes"], line["complete"]) == (200, 100_000_000, True)
 
 
-def test_events_arrive_one_by_one_and_a_client_that_leaves_ends_the_generator(server):
+def test_events_arrive_one_by_one_and_a_closed_connection_ends_the_generator(server):
     (server.project / "ended").unlink(missing_ok=True)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with connect(server.port) as connection:
         connection.sendall(b"GET /events?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
         text = b""
         while b"data: 2 a=b" not in text:
@@ -168,8 +146,8 @@ def test_events_arrive_one_by_one_and_a_client_that_leaves_ends_the_generator(se
     assert lines_of(server, "/events")[-1]["complete"] is False
 
 
-def test_an_exception_in_the_middle_breaks_the_connection_and_is_logged(server):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+def test_exception_after_the_first_chunk_breaks_the_connection_and_is_logged(server):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)) as connection:
         connection.request("GET", "/breaks")
         response = connection.getresponse()
         with pytest.raises(http.client.IncompleteRead):
@@ -179,13 +157,13 @@ def test_an_exception_in_the_middle_breaks_the_connection_and_is_logged(server):
     assert "granian" not in server.output()
 
 
-def test_an_exception_before_the_first_chunk_is_a_normal_error(server):
+def test_exception_before_the_first_chunk_is_an_error_response(server):
     status, _, body = server.get("/breaks_at_once")
 
     assert (status, json.loads(body)) == (500, {"error": "Internal server error"})
 
 
-def test_an_empty_generator_is_an_empty_response(server):
+def test_empty_generator_is_an_empty_response(server):
     assert server.get("/nothing")[::2] == (200, b"")
 
 
@@ -197,33 +175,33 @@ def test_an_empty_generator_is_an_empty_response(server):
         ("/one", (200, b"abc")),
         ("/miscounted", (200, b"abcdef")),
         ("/numbers", (500, b'{"error":"Internal server error"}')),
-        ("/header_with_a_blank", (500, b'{"error":"Internal server error"}')),
+        ("/header_with_a_space", (500, b'{"error":"Internal server error"}')),
     ],
 )
-def test_the_last_answer_is_sent_whole_and_what_cannot_be_sent_is_an_error(server, path, expected):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
-        for _ in range(2):  # the connection still works after it
+def test_last_response_is_sent_whole_and_an_invalid_one_is_an_error(server, path, expected):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)) as connection:
+        for _ in range(2):  # the connection can be used again
             connection.request("GET", path)
             response = connection.getresponse()
             assert (response.status, response.read()) == expected
             assert response.getheader("x-content-type-options") == "nosniff"
 
 
-def test_a_redirect_replaces_a_stream(server):
+def test_redirect_replaces_a_stream(server):
     status, headers, _ = server.get("/replaced_by_redirect")
     assert (status, headers["location"]) == (302, "/file")
 
 
-def test_head_sends_the_headers_of_a_stream_and_runs_nothing(server):
+def test_head_sends_the_headers_of_a_stream_without_running_its_generator(server):
     status, headers, body = server.get("/rows", method="HEAD")
 
     assert (status, headers["content-type"], body) == (200, "text/plain; charset=utf-8", b"")
 
 
 def test_streams_beyond_the_limit_are_503_and_other_requests_are_served(tmp_path):
-    with serving(tmp_path, WEB_STREAMS="2", WEB_THREADS="2") as server, ExitStack() as opened:
+    with stream_server(tmp_path, WEB_STREAMS="2", WEB_THREADS="2") as server, ExitStack() as opened:
         for _ in range(2):
-            connection = opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            connection = opened.enter_context(connect(server.port))
             connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 200 " in connection.recv(100)
         status, headers, body = server.get("/events")
@@ -234,15 +212,15 @@ def test_streams_beyond_the_limit_are_503_and_other_requests_are_served(tmp_path
         wait_until(lambda: server.get("/nothing")[0] == 200)
 
 
-def test_an_endless_stream_does_not_hold_up_the_end(tmp_path):
+def test_endless_stream_does_not_delay_the_stop(tmp_path):
     with (
-        serving(tmp_path, SHUTDOWN_DRAIN="0") as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection,
+        stream_server(tmp_path, SHUTDOWN_DRAIN="0") as server,
+        connect(server.port) as connection,
     ):
         connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 200 " in connection.recv(100)
-        server.stop()
-        assert server.process.returncode == 0
+        server.process.terminate()
+        assert server.process.wait(LIMIT) == 0
         assert (server.project / "ended").exists()
 
 
@@ -260,15 +238,15 @@ def test_an_endless_stream_does_not_hold_up_the_end(tmp_path):
         ({"Range": "bytes=0-9", "If-Range": '"other"'}, 200, DATA, None),
     ],
 )
-def test_a_file_is_sent_whole_or_in_part(server, headers, status, selected, content_range):
-    answered = server.get("/file", headers)
+def test_file_is_sent_whole_or_in_part(server, headers, status, selected, content_range):
+    response = server.get("/file", headers)
 
-    assert (answered[0], answered[2]) == (status, selected)
-    assert answered[1].get("content-range") == content_range
-    assert answered[1]["content-length"] == str(len(selected))
+    assert (response[0], response[2]) == (status, selected)
+    assert response[1].get("content-range") == content_range
+    assert response[1]["content-length"] == str(len(selected))
 
 
-def test_preconditions_of_a_file(server):
+def test_preconditions_of_a_file_are_evaluated(server):
     etag = server.get("/file")[1]["etag"]
     part = {"Range": "bytes=0-1"}
     assert server.get("/file", {"If-Match": '"other"'})[::2] == (412, b"")
@@ -280,7 +258,7 @@ def test_preconditions_of_a_file(server):
     assert (status, headers["content-length"]) == (200, str(len(DATA)))
 
 
-def test_a_file_that_the_client_has_is_not_sent_again(server):
+def test_file_is_not_modified_for_a_client_that_has_its_etag(server):
     _, headers, _ = server.get("/file")
     status, again, body = server.get("/file", {"If-None-Match": headers["etag"]})
 
@@ -288,13 +266,13 @@ def test_a_file_that_the_client_has_is_not_sent_again(server):
     assert server.get("/file", {"Range": "bytes=0-9", "If-Range": headers["etag"]})[0] == 206
 
 
-def test_a_file_to_be_saved_keeps_its_name(server):
+def test_forced_download_keeps_the_name_of_its_file(server):
     assert server.get("/saved")[1]["content-disposition"] == (
         "attachment; filename=\"d_ta.csv\"; filename*=UTF-8''d%C3%A4ta.csv"
     )
 
 
-def test_many_streams_one_after_the_other_leave_no_threads_behind(server):
+def test_many_streams_in_sequence_leave_no_threads(server):
     [worker] = server.workers()
     threads = []
     for _ in range(3):

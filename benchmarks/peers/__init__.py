@@ -1,8 +1,8 @@
-"""What this application is measured against: each guards ``GET /protected``, in two processes, keys cached.
+"""Other stacks, which do the same work as this application.
 
-Two of them have a guarded ``POST /echo`` too, for ``benchmarks.slow_clients``.
-
-Each is written as its own documentation has it, and takes ``ISSUER`` and ``AUDIENCE`` from the environment.
+Each guards ``GET /protected``, and all but one ``POST /echo``, in two processes with cached keys, and writes a line of
+access log for each response. Each follows the documentation of its libraries, and takes ``ISSUER`` and ``AUDIENCE``
+from the environment.
 """
 
 import shutil
@@ -30,12 +30,12 @@ def _python(*arguments: str) -> list[str]:
 
 
 def _gunicorn(target: str) -> Callable[[int], list[str]]:
-    return lambda port: _python("-m", "gunicorn", "-w", PROCESSES, "-b", f"127.0.0.1:{port}", target)
+    logged = ["--access-logfile", "-"]
+    return lambda port: _python("-m", "gunicorn", "-w", PROCESSES, "-b", f"127.0.0.1:{port}", *logged, target)
 
 
 def _uvicorn(target: str) -> Callable[[int], list[str]]:
-    quiet = ["--no-access-log", "--log-level", "warning"]
-    return lambda port: _python("-m", "uvicorn", target, "--port", str(port), "--workers", PROCESSES, *quiet)
+    return lambda port: _python("-m", "uvicorn", target, "--port", str(port), "--workers", PROCESSES)
 
 
 def _node(script: str) -> Callable[[int], list[str]]:
@@ -54,7 +54,7 @@ PEERS = {
 
 
 def install() -> list[str]:
-    """Install what the peers need under ``storage/benchmarks``, and return what could not be, a line each."""
+    """Install the peers' dependencies under ``storage/benchmarks``, and return a line for each failure."""
     INSTALLED.mkdir(parents=True, exist_ok=True)
     failed = []
     steps = [[sys.executable, "-m", "venv", str(INSTALLED / "venv")], _python("-m", "pip", "install", "-q", "-r")]

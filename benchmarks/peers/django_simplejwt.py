@@ -17,7 +17,7 @@ settings.configure(
         "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     },
     ROOT_URLCONF=__name__,
-    SECRET_KEY="for nothing that is measured here, and long enough to be taken",  # noqa: S106
+    SECRET_KEY="not used by what is measured, and long enough for Django",  # noqa: S106
     SIMPLE_JWT={
         "ALGORITHM": "RS256",
         "AUDIENCE": AUDIENCE,
@@ -32,7 +32,7 @@ settings.configure(
 )
 django.setup()
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402  # after setup(), as Django wants it
+from django.core.wsgi import get_wsgi_application  # noqa: E402  # Django requires setup() before it
 from django.urls import path  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
@@ -43,5 +43,10 @@ class Protected(APIView):
         return Response({"message": "Access granted", "user": request.auth.payload})
 
 
-urlpatterns = [path("protected", Protected.as_view())]
+class Echo(APIView):
+    def post(self, request):
+        return Response(request.data)
+
+
+urlpatterns = [path("protected", Protected.as_view()), path("echo", Echo.as_view())]
 app = get_wsgi_application()

@@ -1,4 +1,4 @@
-"""FastAPI with PyJWT: the dependency is a plain function, as its documentation has it, and runs in a thread."""
+"""FastAPI with PyJWT: the dependency is a plain function, as in its documentation, and runs in a thread."""
 
 import os
 from typing import Annotated
@@ -25,3 +25,8 @@ def user(credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer
 @app.get("/protected")
 async def protected(claims: Annotated[dict, Depends(user)]):
     return {"message": "Access granted", "user": claims}
+
+
+@app.post("/echo")
+async def echo(body: dict, claims: Annotated[dict, Depends(user)]):
+    return body

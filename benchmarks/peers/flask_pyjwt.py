@@ -11,11 +11,11 @@ keys = jwt.PyJWKClient(f"{ISSUER}/.well-known/jwks.json", cache_jwk_set=True, li
 app = Flask(__name__)
 
 
-def refused(text, challenge):
-    answer = jsonify(error=text)
-    answer.status_code = 401
-    answer.headers["WWW-Authenticate"] = challenge
-    return answer
+def rejected(text, challenge):
+    response = jsonify(error=text)
+    response.status_code = 401
+    response.headers["WWW-Authenticate"] = challenge
+    return response
 
 
 def guarded(view):
@@ -23,13 +23,13 @@ def guarded(view):
     def checked():
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer":
-            return refused("No token provided", "Bearer")
+            return rejected("No token provided", "Bearer")
         try:
             key = keys.get_signing_key_from_jwt(token)
             algorithms = ["RS256", "ES256", "EdDSA"]
             g.user = jwt.decode(token, key, algorithms=algorithms, issuer=ISSUER, audience=AUDIENCE)
         except jwt.PyJWTError:
-            return refused("Invalid token", 'Bearer error="invalid_token"')
+            return rejected("Invalid token", 'Bearer error="invalid_token"')
         return view()
 
     return checked
@@ -39,3 +39,9 @@ def guarded(view):
 @guarded
 def protected():
     return jsonify(message="Access granted", user=g.user)
+
+
+@app.post("/echo")
+@guarded
+def echo():
+    return jsonify(request.get_json())

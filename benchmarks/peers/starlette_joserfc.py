@@ -21,14 +21,14 @@ rules = jwt.JWTClaimsRegistry(
 
 class Keys:
     def __init__(self):
-        self.held, self.fetched, self.lock = None, 0.0, asyncio.Lock()
+        self.cached, self.fetched, self.lock = None, 0.0, asyncio.Lock()
 
     async def get(self):
-        if self.held is None or time.monotonic() - self.fetched > TTL:
+        if self.cached is None or time.monotonic() - self.fetched > TTL:
             async with self.lock, httpx.AsyncClient(timeout=5) as client:
-                answer = await client.get(f"{ISSUER}/.well-known/jwks.json")
-                self.held, self.fetched = KeySet.import_key_set(answer.raise_for_status().json()), time.monotonic()
-        return self.held
+                response = await client.get(f"{ISSUER}/.well-known/jwks.json")
+                self.cached, self.fetched = KeySet.import_key_set(response.raise_for_status().json()), time.monotonic()
+        return self.cached
 
 
 keys = Keys()

@@ -1,4 +1,4 @@
-"""Stock Masonite, with the least that answers /protected for the bearer of a token: to be compared with."""
+"""Stock Masonite with a guarded ``/protected`` and no more, for comparison."""
 
 from jose import jwt
 from jose.exceptions import JOSEError

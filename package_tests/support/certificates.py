@@ -1,4 +1,4 @@
-"""Certificates for tests, made here."""
+"""A certificate authority for tests."""
 
 import ipaddress
 from datetime import datetime, timedelta, timezone
@@ -23,7 +23,7 @@ KEY_USAGES = (
 
 
 class Authority:
-    """A CA whose files lie in `folder`."""
+    """A CA that writes its certificates and keys into `folder`."""
 
     def __init__(self, folder: Path, name: str = "ca") -> None:
         self.folder, self.path = folder, folder / f"{name}.pem"
@@ -33,7 +33,7 @@ class Authority:
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, days: int = 30, passphrase: bytes | None = None) -> tuple[Path, Path]:
-        """Issue a certificate for loopback, and return the paths of it and its key. `days` may be negative: expired."""
+        """Issue a certificate for loopback, and return its path and its key's. Negative `days`: it has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -58,7 +58,7 @@ class Authority:
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        )  # and what RFC 5280, 4.2.1 asks for, which Python 3.13 insists on
+        )  # Python 3.13 rejects certificates without the extensions of RFC 5280, section 4.2.1
         if is_ca:
             usage = {name: name in ("key_cert_sign", "crl_sign") for name in KEY_USAGES}
             builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)

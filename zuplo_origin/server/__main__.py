@@ -16,9 +16,9 @@ from .supervisor import Supervisor
 
 
 def environment() -> Mapping[str, str]:
-    """Return the environment for a new server: this process's, and what ``ENV_FILE`` says now over it.
+    """Return the environment for a new server: this process's, overridden by the present lines of ``ENV_FILE``.
 
-    Raises ``ValueError`` when that file cannot be read, or has a line that is not ``NAME=value``.
+    Raises ``ValueError`` if that file cannot be read, or has a line that is not ``NAME=value``.
     """
     found = dict(os.environ)
     if path := os.environ.get("ENV_FILE"):
@@ -37,18 +37,18 @@ def environment() -> Mapping[str, str]:
 def main() -> int:
     """Serve in the foreground, and return the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # until the supervisor listens to them
+        signal.signal(number, lambda *_: sys.exit(0))  # until the supervisor handles them
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     set_up(os.environ.get("APP_ENV") or "production")
     with ExitStack() as stack:
-        with suppress(OSError):  # a file system without a folder to write to: metrics need one, nothing else does
+        with suppress(OSError):  # no folder is writable: only metrics need one, and report it
             folder = tempfile.TemporaryDirectory(prefix="zuplo-origin-metrics-")
             os.environ[COUNTING_FOLDER] = stack.enter_context(folder)
         try:
             return Supervisor(environment).run()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_IGN)  # it is ending: Python's own handlers go before the process does
+                signal.signal(number, signal.SIG_IGN)  # Python removes its own handlers before the process ends
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The application as ASGI 3: the event loop receives and sends, threads run the application.
 
-WSGI cannot do three things that a server behind a gateway needs. A body that waits for its client holds a thread, an
-overdue one cannot be ended, and ``X-Service-Token`` and ``X_Service_Token`` are one header.
+A WSGI server behind a gateway lacks three things: a body that arrives late holds a thread, the connection of an overdue
+body cannot be closed, and ``X-Service-Token`` and ``X_Service_Token`` are one header.
 """
 
 import asyncio
@@ -15,20 +15,17 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from .bodies import Bodies, Body, BodyError, Receive
-from .threads import Threads
+from .threads import Outbox, Threads
 
 Send = Callable[[Any], Awaitable[None]]
 Fields = list[tuple[str, str]]
 
 BODY_ERROR = "zuplo_origin.body_error"
-"""The environ key of the status with which a request is answered whose body did not arrive."""
+"""The environ key of the error status of a request whose body did not arrive."""
 STREAM_SLOTS = "zuplo_origin.stream_slots"
 """The environ key of the semaphore of open streams: the application acquires it for each, without waiting."""
-OUTBOX_BYTES = 65_536
-"""Bytes of a stream that wait to be sent; its generator waits then."""
-LINGERING_SECONDS = 5.0
-"""Time that a client is given to end a request that was answered before its body had been received."""
-LINGERING_BYTES = 16 * 1_048_576
+LINGERING_SECONDS, LINGERING_BYTES = 5.0, 16 * 1_048_576
+"""Time and bytes in which a client must end a request whose response was sent before its body had been received."""
 
 _WITHOUT_PREFIX = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _EMPTY = io.BytesIO()
@@ -37,17 +34,16 @@ _EMPTY = io.BytesIO()
 class Adapter:
     """An ASGI application around ``application``, a WSGI application that has a method ``admit``.
 
-    ``admit(environ)`` returns the largest acceptable body in bytes, or ``None`` when the request will be answered
-    without its body. Not a byte of the body is received before. ``threads`` is the number of requests that are worked
-    on at once, ``streams`` the number of streamed responses that are open at once: their threads are their own.
-    Once ``is_draining`` is set, responses carry ``Connection: close``; once ``is_ending`` is, open streams are ended.
-    ``busy`` holds the addresses of the clients whose requests are under way.
+    ``admit(environ)`` returns the largest acceptable body in bytes, or ``None`` if the response does not need the body.
+    No byte of the body is received before. ``threads`` is the number of requests that are worked on at once,
+    ``streams`` the number of streamed responses that are open at once, each in a thread of its own. If ``is_draining``
+    is set, responses carry ``Connection: close``; if ``is_ending`` is set, open streams are ended. ``busy`` holds the
+    addresses of the clients whose requests are in progress.
     """
 
     def __init__(self, application: Any, threads: int, streams: int, bodies: Bodies, send_seconds: float) -> None:
-        self.application, self._number_of_threads = application, threads
-        self.bodies = bodies
-        self.send_seconds = send_seconds
+        self.application, self.bodies, self.send_seconds = application, bodies, send_seconds
+        self._number_of_threads = threads
         self.stream_slots = threading.BoundedSemaphore(streams)
         self.is_draining = self.is_ending = False
         self.busy: set[Any] = set()
@@ -73,7 +69,7 @@ class Exchange:
         self._environ = environ_of(scope)
         self._environ[STREAM_SLOTS] = adapter.stream_slots
         self._has_unread_body = False
-        self._client_has_gone = False
+        self._is_client_gone = False
 
     async def run(self) -> None:
         self._adapter.busy.add(self._client)
@@ -88,19 +84,19 @@ class Exchange:
             self._has_unread_body = True
             received = await self._receive_body()
         try:
-            answered = await self._adapter.threads.run(self._answer)
+            response = await self._adapter.threads.run(self._call_application)
         finally:
             if received is not None:
                 received.close()
-        if answered is not None:
-            status, headers, body = answered
+        if response is not None:
+            status, headers, body = response
             await self._start(status, headers)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
         if self._has_unread_body:
             await _linger(self._receive)
 
     async def _receive_body(self) -> Body | None:
-        """Receive the body, if the application wants it: ``wsgi.input`` is empty otherwise."""
+        """Receive the body, if the application reads it; ``wsgi.input`` is empty otherwise."""
         limit = await self._adapter.threads.run(self._adapter.application.admit, self._environ)
         if limit is None or _stated_length(self._environ) > limit:
             return None
@@ -110,11 +106,12 @@ class Exchange:
             self._environ[BODY_ERROR] = error.status
             return None
         self._has_unread_body = not body.is_complete
-        self._environ["wsgi.input"] = body.open()
+        body.file.seek(0)
+        self._environ["wsgi.input"] = body.file
         return body
 
-    def _answer(self) -> tuple[int, Fields, bytes] | None:
-        """Run the application, in one of the threads; ``None`` when the response was streamed from there."""
+    def _call_application(self) -> tuple[int, Fields, bytes] | None:
+        """Call the application in one of the threads; return ``None`` if the response was streamed from there."""
         started: list[Any] = []
 
         def start_response(status: str, headers: Fields, exc_info: Any = None) -> None:
@@ -132,21 +129,21 @@ class Exchange:
         return None
 
     def _stream(self, status: int, headers: Fields, chunks: Iterable[bytes]) -> None:
-        """Send ``chunks`` as they are produced, while the client takes them.
+        """Send ``chunks`` as they are produced, as fast as the client receives them.
 
-        When one fails, or the client goes away, the response is left without its end: granian breaks the connection.
+        If a chunk fails, or the client closes its connection, the response has no end: granian breaks the connection.
         """
         outbox = Outbox(self._loop)
         sending = asyncio.run_coroutine_threadsafe(self._send_stream(status, headers, outbox), self._loop)
         try:
             for chunk in chunks:
-                if sending.done() or self._client_has_gone or self._adapter.is_ending:
+                if sending.done() or self._is_client_gone or self._adapter.is_ending:
                     break
                 outbox.put(chunk)
             else:
                 outbox.end()
                 sending.result()
-        except Exception:  # noqa: S110  # a chunk failed, which the application has logged, or sending did
+        except Exception:  # noqa: S110  # sending failed, or a chunk did, which the application has logged
             pass
         finally:
             sending.cancel()
@@ -170,70 +167,19 @@ class Exchange:
             watching.cancel()
 
     async def _watch(self, outbox: "Outbox") -> None:
-        """Find out when the client goes away: granian's ``send`` goes on without an error."""
+        """Stop the stream when the client closes its connection: granian's ``send`` raises no error then."""
         while (await self._receive())["type"] != "http.disconnect":
             continue
-        self._client_has_gone = True
+        self._is_client_gone = True
         outbox.stop()
 
 
-class Outbox:
-    """The chunks that a thread has produced and the event loop has not sent yet.
-
-    What is produced while something is being sent is sent next, in one piece: an event is sent at once, and a thousand
-    short lines do not wake the loop a thousand times.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._filled = asyncio.Event()
-        self._changed = threading.Condition()  # guards what follows
-        self._chunks: list[bytes] = []
-        self._size, self._has_ended, self._has_stopped = 0, False, False
-
-    def put(self, chunk: bytes) -> None:
-        """Add a chunk, once there is room for it. For the thread."""
-        with self._changed:
-            while self._size >= OUTBOX_BYTES and not self._has_stopped:
-                self._changed.wait()
-            self._chunks.append(chunk)
-            self._size += len(chunk)
-            is_first = len(self._chunks) == 1
-        if is_first:
-            self._loop.call_soon_threadsafe(self._filled.set)
-
-    def end(self) -> None:
-        """Note that there is nothing more to come. For the thread."""
-        with self._changed:
-            self._has_ended = True
-        self._loop.call_soon_threadsafe(self._filled.set)
-
-    async def take(self) -> bytes:
-        """Return everything that is to be sent, as soon as there is something; nothing at the end. For the loop."""
-        while True:
-            with self._changed:
-                if self._chunks:
-                    taken, self._chunks, self._size = b"".join(self._chunks), [], 0
-                    self._changed.notify()
-                    return taken
-                if self._has_ended:
-                    return b""
-                self._filled.clear()
-            await self._filled.wait()
-
-    def stop(self) -> None:
-        """Let the thread wait no longer: nothing more is sent. For the loop."""
-        with self._changed:
-            self._has_stopped = True
-            self._changed.notify()
-
-
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable  # granian's is awaitable, and not always a coroutine
+    return await awaitable  # granian returns awaitables that are not coroutines, which wait_for() needs
 
 
 def has_body(environ: dict[str, Any]) -> bool:
-    """Whether a request has a body (RFC 9112, section 6)."""
+    """Return whether a request has a body (RFC 9112, section 6)."""
     return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
 
 
@@ -262,7 +208,7 @@ async def _drop(receive: Receive) -> None:
 
 @lru_cache(maxsize=1024)
 def _environ_key(name: bytes) -> str | None:
-    """Return the WSGI key of a header, ``None`` for one that is dropped. Cached: a gateway sends the same names."""
+    """Return the WSGI key of a header, or ``None`` if the header is dropped."""
     if b"_" in name:
         return None
     return _WITHOUT_PREFIX.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
@@ -270,16 +216,15 @@ def _environ_key(name: bytes) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _field_name(name: str) -> bytes:
-    """Return the name of a response header as ASGI has it."""
     return name.lower().encode("latin-1")
 
 
 def environ_of(scope: Any) -> dict[str, Any]:
     """Return the WSGI environ (PEP 3333) of an ASGI scope, with an empty ``wsgi.input``.
 
-    A header whose name has an underscore is dropped, as nginx and gunicorn do: WSGI has one key for ``X-A`` and
-    ``X_A``, and a client could stand in for the gateway. Headers of one name are joined with a comma (RFC 9110,
-    section 5.3), cookies with a semicolon. Nothing of the process's environment is in it.
+    A header whose name has an underscore is dropped, as in nginx and gunicorn: WSGI has one key for ``X-A`` and
+    ``X_A``, so a client could forge a header of the gateway. Headers of one name are joined with a comma (RFC 9110,
+    section 5.3), cookies with a semicolon. The process's environment is not included.
     """
     raw_path: bytes = scope["raw_path"]
     path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path

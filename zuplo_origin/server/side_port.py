@@ -1,6 +1,5 @@
 """A port beside the main one, for metrics and health checks: plain HTTP, a few readers at a time."""
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -10,70 +9,56 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 READERS, SECONDS = 16, 5.0
-"""Readers that are served at once, and the time that each has: others are not served at all."""
+"""Readers that are served at once, and the time that each has. Further connections are closed at once."""
 
 Page = Callable[[], tuple[int, bytes, str]]
 """Returns the status, the body and its content type."""
 
 
 def serve(host: str, port: int, pages: Mapping[str, Page]) -> None:
-    """Serve ``pages``, by path, in a thread. Processes that are forked later hold nothing of it.
-
-    Raises ``OSError`` when the port is taken.
-    """
-
-    class Handler(_Handler):
-        pages_by_path = pages
-
-    class Server(_Server):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-    server = Server((host, port), Handler)
-    os.register_at_fork(after_in_child=server.forget)
+    """Serve ``pages``, by path, in a thread. Raises ``OSError`` if it cannot listen there."""
+    server = _Server(host, port, pages)
     threading.Thread(target=server.serve_forever, name=f"port-{port}", daemon=True).start()
 
 
 class _Server(ThreadingTCPServer):
+    """``ThreadingTCPServer`` with limits; ``http.server`` looks up the host's name in the DNS as it starts."""
+
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, host: str, port: int, pages: Mapping[str, Page]) -> None:
+        self.pages = pages
         self._open: set[socket.socket] = set()
-        super().__init__(*arguments)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         if len(self._open) >= READERS:
-            self.shutdown_request(request)
-            return
+            return False
         self._open.add(request)
-        super().process_request(request, client_address)
+        return True
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        end = threading.Timer(SECONDS, _shut_down, [request])  # a time-out of the socket's begins anew with each byte
-        end.daemon = True
-        end.start()
+        timer = threading.Timer(SECONDS, _shut_down, [request])  # a socket's own timeout starts again with each byte
+        timer.daemon = True
+        timer.start()
         try:
             super().finish_request(request, client_address)
         finally:
-            end.cancel()
+            timer.cancel()
 
     def shutdown_request(self, request: Any) -> None:
         super().shutdown_request(request)
         self._open.discard(request)
 
-    def forget(self) -> None:
-        """Close the copies that a forked process has of the supervisor's sockets."""
-        for each in (self.socket, *self._open):
-            with suppress(OSError):
-                os.close(each.detach())  # close() would wait for the files that a handler made of it
-
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a reader has hung up."""
+        """Log nothing: a reader has closed its connection."""
 
 
 def _shut_down(request: socket.socket) -> None:
@@ -83,10 +68,10 @@ def _shut_down(request: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "origin", ""
-    pages_by_path: Mapping[str, Page]
+    server: _Server
 
     def do_GET(self) -> None:
-        page = self.pages_by_path.get(self.path)
+        page = self.server.pages.get(self.path)
         status, body, content_type = page() if page else (404, b"", "text/plain")
         self.send_response(status)
         self.send_header("Content-Type", content_type)

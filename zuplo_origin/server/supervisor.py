@@ -1,8 +1,8 @@
-"""The supervisor of the production server: it starts servers, and never works on a request.
+"""The supervisor of the production server: it starts, replaces and stops servers, and handles no request itself.
 
-One server is a process of its own (``workers.py``) with a worker for each of ``WEB_CONCURRENCY``. A reload starts a
-second one beside the first. A server learns that it is to end by the end of a pipe whose other end only the supervisor
-holds: it learns so as well when the supervisor is killed.
+A server is a process (``workers.py``) that forks ``WEB_CONCURRENCY`` workers. A reload starts a second server beside
+the first. The supervisor stops a server by closing its end of a pipe, which the kernel also does if the supervisor is
+killed.
 """
 
 import json
@@ -23,20 +23,20 @@ from . import side_port
 log = logging.getLogger("zuplo_origin.server")
 
 STARTING_SECONDS = 30.0
-"""Time in which a new server must have become ready."""
+"""Time in which a new server must become ready."""
 FINISHING_SECONDS = 10.0
-"""Time that a server has to end, after it has drained."""
+"""Time that a server has to end after it has drained."""
 STATES = ("ok", "degraded", "unavailable")
 """The states that ``/health/ready`` reports, best first."""
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
-"""Seconds between the death of a server and the start of the next one: doubled with each."""
+"""Seconds between the death of a server and the start of the next one: doubled for each start until one is ready."""
 
 
 class Server:
-    """One server: its process, what it reports, and the pipes by which it is told to end.
+    """A server: its process, its reports, and the pipes that stop it.
 
-    It reports lines: ``listens HOST PORT METRICS_PORT HEALTH_PORT``, ``drain SECONDS`` and ``processes N`` as it
-    starts; ``state PID STATE`` when a worker is ready to serve, and when its readiness changes; ``gone PID``.
+    It reports lines: ``started WORKERS DRAIN_SECONDS HOST PORT METRICS_PORT HEALTH_PORT`` first; ``state PID STATE``
+    when a worker has become ready, and when its readiness changes; ``gone PID`` when a worker has ended.
     """
 
     def __init__(self, environment: Mapping[str, str], addresses: str | None) -> None:
@@ -51,9 +51,8 @@ class Server:
         for descriptor in (drain, end, report):
             os.close(descriptor)
         self.started = time.monotonic()
-        self.processes, self.drain_seconds = 0, 0.0
+        self.workers, self.drain_seconds, self.addresses = 0, 0.0, ""
         self.was_ready = False
-        self.addresses = ""
         self._states: dict[str, str] = {}
         self._unread = b""
 
@@ -63,22 +62,18 @@ class Server:
                 self._unread += chunk
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
-            word, _, value = line.decode("ascii").partition(" ")
-            if word == "listens":
-                self.addresses = value
-            elif word == "drain":
-                self.drain_seconds = float(value)
-            elif word == "processes":
-                self.processes = int(value)
-            elif word == "gone":
-                self._states.pop(value, None)
-            elif word == "state":
-                worker, _, state = value.partition(" ")
-                self._states[worker] = state
+            match line.decode("ascii").split():
+                case ["started", workers, drain_seconds, *addresses]:
+                    self.workers, self.drain_seconds = int(workers), float(drain_seconds)
+                    self.addresses = " ".join(addresses)
+                case ["state", worker, state]:
+                    self._states[worker] = state
+                case ["gone", worker]:
+                    self._states.pop(worker, None)
 
     @property
     def is_ready(self) -> bool:
-        return 0 < self.processes <= len(self._states)
+        return 0 < self.workers <= len(self._states)
 
     @property
     def state(self) -> str:
@@ -90,7 +85,7 @@ class Server:
         return self.state != STATES[-1]
 
     def drain(self, ending: bool) -> None:
-        """Let it send its clients away, and end. ``ending``: ``/health/ready`` says ``draining`` meanwhile."""
+        """Let the server drain and end. With ``ending``, its ``/health/ready`` responds ``draining`` meanwhile."""
         if ending and self._end >= 0:
             os.close(self._end)
             self._end = -1
@@ -105,15 +100,15 @@ class Server:
 
 
 class Supervisor:
-    """Keeps one server running. ``environment()`` returns the environment for a new one."""
+    """Keeps one server running. ``environment()`` returns the environment of a new one."""
 
     def __init__(self, environment: Callable[[], Mapping[str, str]]) -> None:
         self._environment = environment
         self._wakeup, self._waker = os.pipe()
         for descriptor in (self._wakeup, self._waker):
             os.set_blocking(descriptor, False)
-        self._ending = self._reloading = self._ports_are_open = False
-        self._addresses: str | None = None  # where the first server listens: later ones share it
+        self._must_end = self._must_reload = False
+        self._addresses: str | None = None  # those of the first server: later ones share them
         self._current: Server | None = None
         self._next: Server | None = None
         self._draining: list[Server] = []
@@ -121,16 +116,16 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until TERM or INT, and return the exit status."""
-        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)  # the kernel gives a signal to any thread
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)  # any thread may receive a signal
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(self, "_ending", True))
-        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_reloading", True))
+            signal.signal(number, lambda *_: setattr(self, "_must_end", True))
+        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_must_reload", True))
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._current = self._start()
         if self._current is None:
             return 1
         was_ready = False
-        while not self._ending:
+        while not self._must_end:
             self._wait(1.0)
             if self._current is not None and self._current.process.poll() is not None:
                 if not was_ready:
@@ -139,10 +134,10 @@ class Supervisor:
                 self._replace_dead(self._current)
             if self._current is None and time.monotonic() >= self._start_at:
                 self._current = self._start()
-                self._back_off_again()
-            self._open_ports()
+                self._delay_next_start()
+            self._open_side_ports()
             if self._current is not None and self._current.is_ready and not self._current.was_ready:
-                log.info(Event("server_ready", processes=self._current.processes))
+                log.info(Event("server_ready", processes=self._current.workers))
                 was_ready = self._current.was_ready = True
                 self._back_off = FIRST_BACK_OFF
             self._reload()
@@ -157,47 +152,44 @@ class Supervisor:
         for server in servers:
             server.read_reports()
 
-    def _open_ports(self) -> None:
-        """Open the ports beside the main one, once the first server has reported them."""
+    def _open_side_ports(self) -> None:
+        """Open ``METRICS_PORT`` and ``HEALTH_PORT`` as soon as the first server has reported them."""
         server = self._current
-        if self._ports_are_open or server is None or not server.processes:
+        if self._addresses is not None or server is None or not server.workers:
             return
-        self._ports_are_open, self._addresses = True, server.addresses
-        try:
-            self._serve_pages(server)
-        except OSError as error:
-            sys.exit(f"METRICS_PORT or HEALTH_PORT: {error.strerror}")
-
-    def _serve_pages(self, server: Server) -> None:
+        self._addresses = server.addresses
         host, _, metrics_port, health_port = server.addresses.split()
-        if metrics_port != "-":
-            from zuplo_origin.observability import metrics  # with a library that nothing else here needs
+        try:
+            if metrics_port != "-":
+                from zuplo_origin.observability import metrics  # imports a library that nothing else here needs
 
-            side_port.serve(host, int(metrics_port), {metrics.PATH: metrics.page()})
-        if health_port != "-":
-            pages = {"/health/live": self._live, "/health/ready": self._is_ready}
-            side_port.serve(host, int(health_port), pages)
+                side_port.serve(host, int(metrics_port), {metrics.PATH: metrics.page()})
+            if health_port != "-":
+                pages = {"/health/live": self._live, "/health/ready": self._ready}
+                side_port.serve(host, int(health_port), pages)
+        except OSError as error:
+            sys.exit(f"METRICS_PORT, HEALTH_PORT: cannot listen on {host}: {error.strerror}")
 
     def _live(self) -> tuple[int, bytes, str]:
         return _page(200, "ok")
 
-    def _is_ready(self) -> tuple[int, bytes, str]:
+    def _ready(self) -> tuple[int, bytes, str]:
         server = self._current
-        state = "draining" if self._ending else server.state if server is not None else "unavailable"
+        state = "draining" if self._must_end else server.state if server is not None else "unavailable"
         return _page(200 if state in ("ok", "degraded") else 503, state)
 
     def _replace_dead(self, dead: Server) -> None:
         log.error(Event("server_died", status=dead.process.returncode, restart_in=self._back_off))
-        dead.close()  # its workers end by themselves
+        dead.close()  # which ends its workers
         self._current = None
-        self._back_off_again()
+        self._delay_next_start()
 
-    def _back_off_again(self) -> None:
+    def _delay_next_start(self) -> None:
         self._start_at = time.monotonic() + self._back_off
         self._back_off = min(self._back_off * 2, LONGEST_BACK_OFF)
 
     def _start(self) -> Server | None:
-        """Start a server; ``None`` when it cannot be: ``ENV_FILE`` cannot be read, or the system has no room for it."""
+        """Start a server; return ``None`` if ``ENV_FILE`` is invalid, or the system starts no further process."""
         try:
             return Server(self._environment(), self._addresses)
         except (OSError, ValueError) as error:
@@ -206,23 +198,23 @@ class Supervisor:
 
     def _reload(self) -> None:
         if self._next is None:
-            if self._reloading and self._current is not None and self._current.is_ready:
-                self._reloading = False
+            if self._must_reload and self._current is not None and self._current.is_ready:
+                self._must_reload = False
                 log.info(Event("reload_started"))
                 self._next = self._start()
                 if self._next is None:
-                    log.error(Event("reload_failed", why="the new server was not started; the running server goes on"))
+                    self._log_failed_reload("the new server was not started")
             return
         new, old = self._next, self._current
         failure = None
         if new.process.poll() is not None:
-            failure = f"it ended with status {new.process.returncode}"
+            failure = f"the new server ended with status {new.process.returncode}"
         elif new.is_ready and old is not None and old.has_keys and not new.has_keys:
-            failure = "it has no keys, and the running server has"
+            failure = "the new server has no keys, and the running server has"
         elif not new.is_ready and time.monotonic() - new.started > STARTING_SECONDS:
-            failure = f"it was not ready within {STARTING_SECONDS:.0f} s"
+            failure = f"the new server was not ready within {STARTING_SECONDS:.0f} s"
         if failure is not None:
-            log.error(Event("reload_failed", why=f"{failure}; the running server goes on"))
+            self._log_failed_reload(failure)
             self._retire(new)
             self._next = None
         elif new.is_ready:
@@ -231,6 +223,9 @@ class Supervisor:
             self._current, self._next = new, None
             if old is not None:
                 self._retire(old)
+
+    def _log_failed_reload(self, failure: str) -> None:
+        log.error(Event("reload_failed", why=f"{failure}; the running server continues"))
 
     def _retire(self, server: Server) -> None:
         server.drain(ending=False)
@@ -246,9 +241,7 @@ class Supervisor:
                 self._draining.remove(server)
 
     def _stop(self) -> int:
-        for server in (self._current, self._next):
-            if server is not None:
-                self._draining.append(server)
+        self._draining += [server for server in (self._current, self._next) if server is not None]
         self._current = self._next = None
         for server in self._draining:
             server.drain(ending=True)

@@ -13,9 +13,9 @@ cache = TTLCache(maxsize=10, ttl=600)
 
 def key_for(token):
     if JWKS_URL not in cache:
-        answer = requests.get(JWKS_URL)  # noqa: S113  # as published
-        answer.raise_for_status()
-        cache[JWKS_URL] = answer.json()
+        response = requests.get(JWKS_URL)  # noqa: S113  # as published
+        response.raise_for_status()
+        cache[JWKS_URL] = response.json()
     kid = jwt.get_unverified_header(token)["kid"]
     for key in cache[JWKS_URL]["keys"]:
         if key["kid"] == kid:
