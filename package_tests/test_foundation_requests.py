@@ -15,7 +15,7 @@ from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
 from masonite.routes import Route
 
-from package_tests.support.applications import EchoController, Probe, Silent, application
+from package_tests.support.applications import EchoController, Probe, Silent, application, project_application
 from package_tests.support.wsgi_client import call, environ, request
 from zuplo_origin.http.container import Application
 from zuplo_origin.http.handler import Provider
@@ -230,9 +230,7 @@ SECURITY_HEADERS = {
     ],
 )
 def test_every_answer_carries_the_security_headers(method, path, status):
-    from wsgi import application
-
-    answer = request(application, method, path)
+    answer = request(project_application(), method, path)
 
     assert answer.status == status
     assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS

@@ -43,7 +43,7 @@ def gone():
 def server(gateway, gone, tmp_path_factory):
     """The production server of a project with a route that asks for a scope."""
     folder = tmp_path_factory.mktemp("metrics")
-    project = copy_of_the_project(folder / "project", "tests")
+    project = copy_of_the_project(folder / "project")
     assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
     settings = {
         "JWT_ISSUER": f"{gateway.name},{gone.name}",

@@ -49,7 +49,7 @@ def test_the_metadata_and_the_challenges_that_lead_to_it(tmp_path):
 
 
 def test_the_scopes_of_the_routes_are_told(tmp_path):
-    project = copy_of_the_project(tmp_path / "project", "tests")
+    project = copy_of_the_project(tmp_path / "project")
     assert craft(project, "protected:make", "Orders", "--scope", "write:orders,read:orders").returncode == 0
     issuer = Issuer()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com"}

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import socket
 import sys
 import threading
@@ -13,7 +12,7 @@ import pytest
 
 from package_tests.support.issuer import Issuer
 from package_tests.support.project import copy_of_the_project, serve
-from package_tests.support.servers import ROOT, Server, free_port
+from package_tests.support.servers import Server, free_port
 
 CONTROLLER = """
 from masonite.controllers import Controller
@@ -35,10 +34,7 @@ ROUTES.append(Route.post("/open", EchoController.show))
 @contextmanager
 def serving(folder, threads="4", **more):
     """The server of a copy of the project that has one controller more, and the lines of a request to it."""
-    for name in ("app", "config", "routes", "zuplo_origin"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("wsgi.py", "Kernel.py"):
-        shutil.copy(ROOT / name, folder / name)
+    copy_of_the_project(folder)
     (folder / "app/controllers/EchoController.py").write_text(CONTROLLER)
     with open(folder / "routes/web.py", "a") as routes:
         routes.write(ROUTE)

@@ -11,9 +11,9 @@ import pytest
 
 from package_tests.support.issuer import Issuer
 from package_tests.support.project import copy_of_the_project
-from package_tests.support.servers import ROOT, Server, free_port, production
+from package_tests.support.servers import PROJECT, Server, free_port, production
 
-WSGI = (ROOT / "wsgi.py").read_text()
+WSGI = (PROJECT / "wsgi.py").read_text()
 CONTROLLER = """
 from masonite.controllers import Controller
 
