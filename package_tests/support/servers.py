@@ -47,25 +47,28 @@ class Server:
         self, command: list[str], port: int, log: Path, settings: Mapping[str, str], cwd: Path = PROJECT
     ) -> None:
         self.port, self.log = port, log
-        self._out = open(log, "wb")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=clean_environment(**settings),
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=clean_environment(**settings),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> "Server":
-        wait_until_listening(self.port, self.process, self.log)
+        try:
+            wait_until_listening(self.port, self.process, self.log)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # the workers too
         self.process.wait(5)
-        self._out.close()
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
