@@ -258,6 +258,5 @@ def test_a_port_that_is_taken_is_told(gateway, tmp_path, which):
         port = taken.getsockname()[1]
         server = production(free_port(), tmp_path / "log", **settings | {which: str(port)})
         server.process.wait(30)
-        server._out.close()
 
     assert server.process.returncode == 1 and server.output().strip() == f"{which} {port} is taken."
