@@ -50,7 +50,7 @@ def test_a_guarded_route_names_the_guard_and_what_it_answers(described):
     assert described["components"]["securitySchemes"]["gateway"]["scheme"] == "bearer"
     assert operation["security"] == [{"gateway": []}]
     assert set(operation["responses"]) == {"200", "400", "401", "404", "500", "503"}
-    assert operation["summary"] == "Tell a caller who got in what their token says."
+    assert operation["summary"] == "Return the claims of the caller's token."
 
 
 def test_a_route_that_anyone_may_ask_has_no_guard(described):

@@ -7,6 +7,7 @@ import pytest
 
 from package_tests.support.project import copy_of_the_project
 from package_tests.support.servers import clean_environment
+from zuplo_origin import testing
 
 CONTROLLER = """
 from masonite.controllers import Controller
@@ -207,11 +208,13 @@ from zuplo_origin.testing import TestCase
 class FailingTest(TestCase):
     def test_it(self):
         self.get("/headers").dumpResponseHeaders().assertCreated()
-
-    def test_the_rest(self):
-        self.get("/headers").ddHeaders()
 """
     ended = run(project, test)
 
-    assert ended.returncode == 2
+    assert ended.returncode == 1
     assert "Status is 200. Asserted 201" in ended.stdout and "> Response Headers:" in ended.stdout
+
+
+def test_stop_ends_the_run():
+    with pytest.raises(pytest.exit.Exception, match="enough"):
+        testing.TestCase().stop("enough")
