@@ -92,7 +92,7 @@ class TestResponse(HttpTestResponse):
 
 
 class TestCase(unittest.TestCase):
-    """``self.acting_as(scope="read:orders", sub="user-1").get("/orders").assertOk()``
+    """Sends requests: ``self.acting_as(scope="read:orders", sub="user-1").get("/orders").assertOk()``.
 
     Each request passes through the whole application, the guard included, and returns a ``TestResponse``. A streamed
     response is read to its end.
