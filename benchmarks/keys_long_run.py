@@ -53,7 +53,7 @@ class Gateway:
         turn = int(self.now() // ROTATION)
         published = range(max(0, turn - 1), turn + AHEAD // ROTATION + 2)
         self.issuer.keys = [self.key(number) for number in published]
-        self.issuer.answer(handler)  # type: ignore[arg-type]
+        self.issuer.respond(handler)  # type: ignore[arg-type]
 
     def token(self) -> str:
         return self.key(int(self.now() // ROTATION)).token(self.issuer.claims())

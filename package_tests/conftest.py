@@ -1,47 +1,46 @@
-"""One issuer for all tests, named to the application before it starts."""
+"""Fixtures of the product's tests. They import nothing of the application in the root folder."""
 
 import os
 
 import pytest
 
-import zuplo_origin.http  # noqa: F401  # before any module of a test: it imports Masonite in the order that works
+import zuplo_origin.http  # noqa: F401  # first: Masonite's modules fail when imported in another order
+from package_tests.support.applications import project_application
 from package_tests.support.gateway import GATEWAY
 from package_tests.support.issuer import Issuer
-from package_tests.support.servers import clean_environment
-from zuplo_origin.testing import issuer as testing_issuer
-from zuplo_origin.testing import prepare_environment
+from package_tests.support.servers import is_configuration
 
-_issuer = GATEWAY
+collect_ignore = ["project"]  # its tests run in copies of it
 
-for _name in set(os.environ) - set(clean_environment()):
-    del os.environ[_name]
-prepare_environment()
-os.environ.update(
-    APP_ENV="testing",
-    JWT_ISSUER=f"{_issuer.name},{testing_issuer().name}",
-    JWT_AUDIENCE="https://api.test/*,orders-api",
-    JWT_ALGORITHMS="EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512",
-)
+
+def pytest_itemcollected(item):
+    """Turn warnings into errors, for the tests of this folder alone."""
+    item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Remove settings from the environment for one test: the developer's, and those of `tests/conftest.py`."""
+    removed = {name: os.environ.pop(name) for name in list(os.environ) if is_configuration(name)}
+    yield
+    os.environ.update(removed)
 
 
 @pytest.fixture
 def issuer():
-    """The issuer that `wsgi.application` believes, as it was."""
-    keys, headers = list(_issuer.keys), dict(_issuer.headers)
-    yield _issuer
-    _issuer.keys, _issuer.headers, _issuer.behave, _issuer.document = keys, headers, None, None
+    """Yield the issuer that `application` trusts. What a test changes of it is restored."""
+    keys, headers = list(GATEWAY.keys), dict(GATEWAY.headers)
+    yield GATEWAY
+    GATEWAY.keys, GATEWAY.headers, GATEWAY.behave, GATEWAY.document = keys, headers, None, None
 
 
 @pytest.fixture
 def application():
-    from wsgi import application
-
-    return application
+    return project_application()
 
 
 @pytest.fixture
 def other_issuer():
-    """An issuer of the test's own."""
-    made = Issuer([])
-    yield made
-    made.close()
+    issuer = Issuer([])
+    yield issuer
+    issuer.close()

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from package_tests.conftest import _issuer
 from package_tests.support.corpus import Case, cases
+from package_tests.support.gateway import GATEWAY as _issuer
 from package_tests.support.wsgi_client import call, environ
 from zuplo_origin.guard import ERROR_RESPONSES
 from zuplo_origin.jwt.reasons import Reason

@@ -15,7 +15,7 @@ from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
 from masonite.routes import Route
 
-from package_tests.support.applications import EchoController, Probe, Silent, application
+from package_tests.support.applications import EchoController, Probe, Silent, application, project_application
 from package_tests.support.wsgi_client import call, environ, request
 from zuplo_origin.http.application import Application
 from zuplo_origin.http.kernel import Provider
@@ -237,9 +237,7 @@ SECURITY_HEADERS = {
     ],
 )
 def test_every_response_has_the_security_headers(method, path, status):
-    from wsgi import application
-
-    response = request(application, method, path)
+    response = request(project_application(), method, path)
 
     assert response.status == status
     assert {name: response.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from package_tests.support.issuer import Issuer
+from package_tests.support.project import replace_users_files
 from package_tests.support.servers import ROOT, Server, clean_environment, free_port
 from package_tests.support.wsgi_client import request
 
@@ -45,7 +46,7 @@ def tree(tmp_path):
             if any(fnmatch(path, pattern) for pattern in patterns) or any(fnmatch(name, each) for each in anywhere)
         ]
 
-    return Path(shutil.copytree(ROOT, tmp_path / "origin", ignore=ignored))
+    return replace_users_files(Path(shutil.copytree(ROOT, tmp_path / "origin", ignore=ignored)))
 
 
 def health_check(port):

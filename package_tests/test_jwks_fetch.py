@@ -164,7 +164,7 @@ def test_a_connection_that_breaks_is_tried_once_more(local):
             handler.connection.shutdown(socket.SHUT_RDWR)
             handler.close_connection = True
         else:
-            local.answer(handler)
+            local.respond(handler)
 
     local.behave = break_once
 
@@ -283,7 +283,7 @@ def discovered(local, metadata):
         if handler.path.endswith("/openid-configuration"):
             send(handler, 200, metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode())
         else:
-            local.answer(handler)
+            local.respond(handler)
 
     local.behave = behave
     return source(local, url=DISCOVERY).fetch()

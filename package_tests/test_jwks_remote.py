@@ -396,7 +396,7 @@ def at_once(count, look_up):
 def slowly(w, seconds=0.3):
     def behave(handler):
         time.sleep(seconds)
-        w.issuer.answer(handler)
+        w.issuer.respond(handler)
 
     w.issuer.behave = behave
 

@@ -107,7 +107,7 @@ def test_what_was_taken_is_not_taken_again(gateway, store):
 
 def test_many_that_start_at_once_cause_one_fetch(gateway, store):
     fleet = Fleet(gateway, store)
-    gateway.behave = lambda handler: (time.sleep(0.3), gateway.answer(handler))
+    gateway.behave = lambda handler: (time.sleep(0.3), gateway.respond(handler))
     documents = []
     threads = [threading.Thread(target=lambda: documents.append(fetch(fleet.process()))) for _ in range(16)]
     for thread in threads:

@@ -43,7 +43,7 @@ def gone():
 def server(gateway, gone, tmp_path_factory):
     """The production server of a project with a route that requires a scope."""
     folder = tmp_path_factory.mktemp("metrics")
-    project = copy_of_the_project(folder / "project", "tests")
+    project = copy_of_the_project(folder / "project")
     assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
     settings = {
         "JWT_ISSUER": f"{gateway.name},{gone.name}",
@@ -257,6 +257,5 @@ def test_server_exits_with_a_message_if_a_port_is_taken(gateway, tmp_path, which
         port = taken.getsockname()[1]
         server = production(free_port(), tmp_path / "log", **settings | {which: str(port)})
         server.process.wait(30)
-        server._out.close()
 
     assert server.process.returncode == 1 and server.output().startswith(f"{which}: {port} is in use;")

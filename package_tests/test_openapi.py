@@ -50,7 +50,7 @@ def test_guarded_route_has_the_security_scheme_and_the_guards_errors(described):
     assert described["components"]["securitySchemes"]["gateway"]["scheme"] == "bearer"
     assert operation["security"] == [{"gateway": []}]
     assert set(operation["responses"]) == {"200", "400", "401", "404", "500", "503"}
-    assert operation["summary"] == "Return the verified claims of the caller's token."
+    assert operation["summary"] == "Return the claims of the caller's token."
 
 
 def test_open_route_has_no_security_and_no_401(described):

@@ -11,7 +11,7 @@ import pytest
 
 from package_tests.support.gateway import GATEWAY
 from package_tests.support.project import copy_of_the_project, craft, serve
-from package_tests.support.servers import ROOT, free_port, production
+from package_tests.support.servers import PROJECT, free_port, production
 from package_tests.support.wsgi_client import request
 from zuplo_origin.dev.origin_check import BadAddress, OriginCheck
 
@@ -222,7 +222,7 @@ def says_what_it_likes(path, headers, status, answered, body):
 
 def test_what_an_origin_says_is_printed_as_it_stands(application):
     with origin(application, says_what_it_likes) as url:
-        ended = craft(ROOT, "origin:check", url)
+        ended = craft(PROJECT, "origin:check", url)
 
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "<fg=nope>x</>" in ended.stdout and "\x1b" not in ended.stdout

@@ -22,7 +22,7 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return copy_of_the_project(tmp_path_factory.mktemp("project"), "tests", "pyproject.toml")
+    return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
 def make(project, *arguments):

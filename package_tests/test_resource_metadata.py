@@ -49,7 +49,7 @@ def test_metadata_is_served_and_every_challenge_has_its_url(tmp_path):
 
 
 def test_metadata_has_the_scopes_of_all_routes(tmp_path):
-    project = copy_of_the_project(tmp_path / "project", "tests")
+    project = copy_of_the_project(tmp_path / "project")
     assert craft(project, "protected:make", "Orders", "--scope", "write:orders,read:orders").returncode == 0
     issuer = Issuer()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com"}

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from package_tests.support.controllers import LIMIT, VERSION, reload, serving, start, wait_until, write_version
-from package_tests.support.servers import ROOT, free_port, production
+from package_tests.support.servers import PROJECT, free_port, production
 
-WSGI = (ROOT / "wsgi.py").read_text()
+WSGI = (PROJECT / "wsgi.py").read_text()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import threading
 import pytest
 from masonite.routes import Route
 
-from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
+from package_tests.project.app.middlewares.TokenMiddleware import TokenMiddleware as JWTAuthMiddleware
 from package_tests.support.applications import EchoController, application
 from package_tests.support.clock import Clock
 from package_tests.support.signing import Key

@@ -1,6 +1,6 @@
-"""Tests of controllers: requests through the whole application, with real tokens of a real issuer.
+"""Tests of controllers: requests through the whole application, with tokens of an issuer on loopback.
 
-``prepare_environment`` configures the application for tests; ``tests/conftest.py`` calls it before anything imports
+``prepare_environment`` configures the application for tests; ``tests/conftest.py`` calls it before a test imports
 ``wsgi``. ``TestCase`` sends the requests.
 """
 
@@ -8,13 +8,21 @@ import json
 import os
 import time
 import unittest
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pprint import pformat
+from typing import Any, NoReturn
 
+from masonite.headers import Header
+from masonite.routes import Route
 from masonite.tests.HttpTestResponse import HttpTestResponse
+from masonite.tests.TestCommand import TestCommand
+from werkzeug.datastructures import Headers
+from werkzeug.http import dump_cookie
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from zuplo_origin.dev.issuer import IssuerKeys, IssuerServer
+from zuplo_origin.http.application import REQUEST
+from zuplo_origin.http.requests import Request
 from zuplo_origin.http.responses import Response
 from zuplo_origin.settings import is_setting
 
@@ -28,14 +36,14 @@ _issuers: list["TestIssuer"] = []
 class TestIssuer:
     """An issuer that serves its keys over HTTP on loopback, from a thread."""
 
-    __test__ = False  # for pytest
+    __test__ = False  # pytest would collect it
 
     def __init__(self) -> None:
         self._keys = IssuerKeys.generated()
         self.name = IssuerServer(self._keys.public(("EdDSA",))).issuer
 
     def token(self, **claims: Any) -> str:
-        """Return a token that is accepted, unless ``claims`` say otherwise; a claim that is ``None`` is left out."""
+        """Return an accepted token. ``claims`` adds claims or replaces the usual ones; ``None`` removes a claim."""
         now = int(time.time())
         usual = {"iss": self.name, "sub": "tester", "aud": AUDIENCE, "iat": now, "exp": now + LIFE}
         return self._keys.sign({name: each for name, each in (usual | claims).items() if each is not None}, "EdDSA")
@@ -44,7 +52,7 @@ class TestIssuer:
 def prepare_environment(**settings: str) -> None:
     """Start the issuer, and set the environment so that the application accepts its tokens.
 
-    Settings of the developer's own environment are removed, so that they do not change what the tests see.
+    The developer's own settings are removed from the environment, so that they do not change the results of tests.
     ``settings`` are added.
     """
     if not _issuers:
@@ -60,62 +68,116 @@ def issuer() -> TestIssuer:
     return _issuers[0]
 
 
-class TestCase(unittest.TestCase):
-    """``self.acting_as(scope="read:orders", sub="user-1").get("/orders").assertOk()``
+class TestResponse(HttpTestResponse):
+    """Masonite's test response: ``assertOk``, ``assertJsonPath``, ``assertHasHeader``, ``assertIsNamed`` and others.
 
-    Each request passes through the whole application, the guard included. The result is Masonite's test response:
-    ``assertOk``, ``assertForbidden``, ``assertJson``, ``assertJsonPath``, ``assertHasHeader``, ``assertIsNamed`` …
+    ``request`` is the request as the controller received it, and ``route`` its route: ``None`` if there is none.
+    """
+
+    __test__ = False  # pytest would collect it
+
+    def assertSuccessful(self) -> "TestResponse":
+        """Assert that the status is from 200 to 299. Masonite's own compares its text with numbers."""
+        status = int(self.response.get_status_code()[:3])
+        assert 200 <= status < 300, f"Status is {status}. Asserted 2xx"  # noqa: S101
+        return self
+
+    def assertRouteHasParameter(self, key: str, value: Any = None) -> "TestResponse":
+        """Assert that the route has the parameter ``key``, and that its value, as text, is ``value`` as text."""
+        assert key in self.route.url_list, f"Route does not contain parameter {key}."  # noqa: S101
+        if value is not None:
+            found = self.request.param(key)
+            assert str(found) == str(value), f"Parameter {key} is {found}. Asserted {value}"  # noqa: S101
+        return self
+
+
+class TestCase(unittest.TestCase):
+    """Sends requests: ``self.acting_as(scope="read:orders", sub="user-1").get("/orders").assertOk()``.
+
+    Each request passes through the whole application, the guard included, and returns a ``TestResponse``. A streamed
+    response is read to its end.
     """
 
     def setUp(self) -> None:
         from wsgi import application
 
         self.application = application
-        self.headers: dict[str, str] = {}
-        self._seen: list[tuple[Any, Any]] = []
-        observers = application.make("observers")
-        observers.append(self._observe)
-        self.addCleanup(observers.remove, self._observe)
+        self.headers = Headers()
 
-    def _observe(self, request: Any, status: int, seconds: float) -> None:
-        self._seen.append((request, self.application.make("response")))
-
-    def acting_as(self, scope: str = "", sub: str = "tester", **claims: Any) -> "TestCase":
+    def acting_as(self, scope: str = "", sub: str | None = "tester", **claims: Any) -> "TestCase":
         """Send a valid token with each request from now on.
 
-        ``scope`` holds scopes separated by spaces. ``claims`` are added or replaced: ``exp=1`` makes a token that has
-        expired, ``sub=None`` one without ``sub``.
+        ``scope`` contains scopes separated by spaces. ``claims`` adds or replaces claims: ``exp=1`` makes an expired
+        token. ``None`` removes a claim: ``sub=None`` makes a token without ``sub``.
         """
         self.headers["Authorization"] = f"Bearer {issuer().token(scope=scope or None, sub=sub, **claims)}"
         return self
 
     def with_headers(self, headers: Mapping[str, str] | None = None, **named: str) -> "TestCase":
-        """Send these headers too: ``with_headers({"zp-rid": "1"})``, or ``with_headers(zp_rid="1")``."""
-        self.headers |= {**(headers or {}), **{name.replace("_", "-"): value for name, value in named.items()}}
+        """Send these headers too: ``with_headers({"zp-rid": "1"})`` or ``with_headers(zp_rid="1")``."""
+        for name, value in {**(headers or {}), **{name.replace("_", "-"): named[name] for name in named}}.items():
+            self.headers[name] = value
         return self
 
-    actingAs = acting_as  # Masonite's spelling
-    withHeaders = with_headers
+    def with_cookies(self, cookies: Mapping[str, str]) -> "TestCase":
+        """Send these cookies, and no others, with each request from now on."""
+        self.headers["Cookie"] = "; ".join(dump_cookie(name, cookies[name], path=None) for name in cookies)
+        return self
 
-    def get(self, path: str) -> HttpTestResponse:
+    def add_routes(self, *routes: Any) -> "TestCase":
+        """Add routes for this test. They come after the application's."""
+        router = self.application.make("router")
+        self.addCleanup(setattr, router, "routes", router.routes)
+        router.add(Route.group(*routes))
+        return self
+
+    def set_routes(self, *routes: Any) -> "TestCase":
+        """Replace all routes for this test."""
+        router = self.application.make("router")
+        self.addCleanup(setattr, router, "routes", router.routes)
+        router.set(Route.group(*routes))
+        return self
+
+    def craft(self, command: str, arguments: str = "") -> TestCommand:
+        """Run a craft command: ``self.craft("routes:list").assertOutputContains("/orders")``."""
+        return TestCommand(self.application).run(command, arguments)
+
+    # Masonite's names
+    actingAs = acting_as
+    withHeaders = with_headers
+    withCookies = with_cookies
+    addRoutes = add_routes
+    setRoutes = set_routes
+
+    def dump(self, output: Any, title: str = "") -> None:
+        """Print ``output``, for the ``dump…`` methods of a response. pytest shows it if the test fails."""
+        print(f"> {title}:\n{pformat(output, width=110)}")
+
+    def stop(self, message: str = "") -> NoReturn:
+        """End the test run, for the ``dd…`` methods of a response."""
+        import pytest
+
+        pytest.exit(message, 2)
+
+    def get(self, path: str) -> TestResponse:
         return self.request("GET", path)
 
-    def head(self, path: str) -> HttpTestResponse:
+    def head(self, path: str) -> TestResponse:
         return self.request("HEAD", path)
 
-    def options(self, path: str) -> HttpTestResponse:
+    def options(self, path: str) -> TestResponse:
         return self.request("OPTIONS", path)
 
-    def post(self, path: str, data: Any = None, **body: Any) -> HttpTestResponse:
+    def post(self, path: str, data: Any = None, **body: Any) -> TestResponse:
         return self.request("POST", path, data, **body)
 
-    def put(self, path: str, data: Any = None, **body: Any) -> HttpTestResponse:
+    def put(self, path: str, data: Any = None, **body: Any) -> TestResponse:
         return self.request("PUT", path, data, **body)
 
-    def patch(self, path: str, data: Any = None, **body: Any) -> HttpTestResponse:
+    def patch(self, path: str, data: Any = None, **body: Any) -> TestResponse:
         return self.request("PATCH", path, data, **body)
 
-    def delete(self, path: str, data: Any = None, **body: Any) -> HttpTestResponse:
+    def delete(self, path: str, data: Any = None, **body: Any) -> TestResponse:
         return self.request("DELETE", path, data, **body)
 
     def request(
@@ -124,19 +186,32 @@ class TestCase(unittest.TestCase):
         path: str,
         data: Any = None,
         *,
-        body: bytes | None = None,
-        content_type: str = "application/json",
-    ) -> HttpTestResponse:
-        """Send a request: with ``data`` as JSON, or with the bytes ``body`` as ``content_type``."""
+        body: bytes | str | None = None,
+        content_type: str | None = None,
+    ) -> TestResponse:
+        """Send a request: with ``data`` as JSON, or with ``body`` as ``content_type``, or without a body.
+
+        The default of ``content_type`` is the header that ``with_headers`` sets, or ``application/json``.
+        """
+        headers = self.headers.copy()
         if data is not None:
-            body = json.dumps(data).encode()
-        builder = EnvironBuilder(path=path, method=method, headers=list(self.headers.items()), data=body)
+            body = json.dumps(data)
         if body is not None:
-            builder.content_type = content_type
-        environ = builder.get_environ()
-        self._seen.clear()
-        chunks, status, headers = run_wsgi_app(self.application, environ, buffered=True)
-        request, response = self._seen[0] if self._seen else (None, Response(self.application))
-        response.status(int(status[:3])).with_headers(dict(headers))
+            headers["Content-Type"] = content_type or headers.get("Content-Type", "application/json")
+        environ = EnvironBuilder(
+            path=path, method=method, headers=headers, data=body, environ_base={"REMOTE_ADDR": "127.0.0.1"}
+        ).get_environ()
+        requests: list[Request] = []
+
+        def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            environ[REQUEST] = Request(environ)
+            requests.append(environ[REQUEST])
+            return self.application(environ, start_response)
+
+        chunks, status, sent = run_wsgi_app(application, environ, buffered=True)
+        response = Response(self.application)
+        response.status(int(status[:3]))
+        for name, value in sent.items():
+            response.header_bag.add(Header(name, value))
         response.content = b"".join(chunks)
-        return HttpTestResponse(self, self.application, request, response, request.route if request else None)
+        return TestResponse(self, self.application, requests[0], response, requests[0].route)

@@ -1,1 +1,1 @@
-"""What the tests share: an issuer that signs without python-jose, HTTP servers, and requests."""
+"""Shared parts of the tests: an issuer that signs without python-jose, servers, applications and requests."""

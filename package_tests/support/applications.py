@@ -1,17 +1,33 @@
-"""Applications of a few routes, on the foundation alone."""
+"""Applications in the test's own process, made of the product's parts. No environment variable configures them."""
+
+import sys
+from functools import lru_cache
 
 from masonite.controllers import Controller
+from masonite.loader import Loader
 from masonite.request import Request
 from masonite.response import Response
 from masonite.routes import Route
 
-from app.providers.ExceptionProvider import ExceptionProvider
+from package_tests.project.app.controllers.HealthController import HealthController
+from package_tests.project.app.controllers.ProtectedController import ProtectedController
+from package_tests.project.app.middlewares.TokenMiddleware import TokenMiddleware
+from package_tests.project.app.providers import PROVIDERS
+from zuplo_origin.controllers import OpenApiController
 from zuplo_origin.http.application import Application
-from zuplo_origin.http.kernel import FrameworkKernel
+from zuplo_origin.http.errors import JsonExceptionHandler
+from zuplo_origin.http.kernel import Configuration, FrameworkKernel
+from zuplo_origin.settings import SETTINGS
+
+from .gateway import GATEWAY
+
+# A route finds its controller through the facade, which would import `wsgi` of the root folder. This is the loader that
+# the facade returns. By its name in `sys.modules`: `masonite.routes.HTTPRoute` is the class.
+sys.modules["masonite.routes.HTTPRoute"].Loader = Loader()
 
 
 class EchoController(Controller):
-    """Says what it sees."""
+    """Returns what it reads from the request, or fails."""
 
     def plain(self):
         return {"ok": True}
@@ -39,7 +55,7 @@ class EchoController(Controller):
 
     def half(self, response: Response):
         response.header("Content-Type", "text/csv")
-        response.cookie("session", "of-somebody")
+        response.cookie("session", "of-another")
         raise RuntimeError("half way")
 
     def splits(self, response: Response):
@@ -55,7 +71,7 @@ class EchoController(Controller):
 
 
 class Probe:
-    """A middleware that notes its calls."""
+    """A middleware that records its calls."""
 
     calls: list = []  # noqa: RUF012
 
@@ -69,7 +85,7 @@ class Probe:
 
 
 class Silent:
-    """A middleware that stops a request and says nothing."""
+    """A middleware that stops a request without a response."""
 
     def before(self, request, response):
         return None
@@ -87,11 +103,38 @@ MIDDLEWARE = {"probe": [Probe], "silent": [Silent], "false": SilentlyFalse, "not
 
 
 def application(*routes, http_middleware=()):
-    """An application with `routes`, or with one of each kind."""
+    """Return an application with `routes`, by default with `/plain`, and without settings, keys or a guard."""
     Probe.calls = []
     made = Application("/nowhere")
     made.register_providers(FrameworkKernel)
     made.make("middleware").add(MIDDLEWARE).add(list(http_middleware))
-    made.add_providers(ExceptionProvider)
+    made.bind("exception_handler", JsonExceptionHandler(made))
     made.make("router").add(list(routes) or [Route.get("/plain", EchoController.plain)])
+    return made
+
+
+@lru_cache
+def project_application():
+    """Return the application of `package_tests/project`, which accepts the tokens of `GATEWAY`."""
+    made = Application("/nowhere")
+    made.register_providers(FrameworkKernel)
+    made.bind("config", configuration(JWT_ISSUER=GATEWAY.name, JWT_AUDIENCE="https://api.test/*,orders-api"))
+    made.make("middleware").add({"jwt": [TokenMiddleware]})
+    made.make("router").add(
+        Route.get("/protected", ProtectedController.show).middleware("jwt"),
+        Route.get("/health/live", HealthController.live),
+        Route.get("/health/ready", HealthController.ready),
+        Route.get("/openapi.json", OpenApiController.show),
+    )
+    made.add_providers(*PROVIDERS)
+    return made
+
+
+def configuration(**settings):
+    """Return a configuration with `settings`, by the names of their variables, and the defaults of all others."""
+    made = Configuration(None)
+    usual = {"APP_ENV": "testing", "JWT_ALGORITHMS": "EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512"}
+    for name, setting in SETTINGS.items():
+        made.set(setting.path, (usual | settings).get(name, setting.default))
+    made.set("application.version", "1.0.0")
     return made

@@ -1,4 +1,4 @@
-"""The gateway whose tokens `wsgi.application` believes in tests."""
+"""The issuer that `project_application` trusts."""
 
 from .issuer import Issuer
 

@@ -1,4 +1,4 @@
-"""A real issuer on a loopback port, which does what a test tells it to."""
+"""An issuer that serves its keys over HTTP on a loopback port."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ PATH = "/__zuplo/issuer"
 
 
 class Issuer:
-    """Publishes `keys`, one for each algorithm unless told otherwise. `behave` takes over from the usual answer."""
+    """Publishes `keys`, by default one for each algorithm. `behave`, if set, handles the requests instead."""
 
     def __init__(self, keys: list[Key] | None = None) -> None:
         self.keys = [Key(name, f"k-{name}") for name in ALGORITHMS] if keys is None else keys
@@ -32,7 +32,7 @@ class Issuer:
                 if issuer.behave is not None:
                     issuer.behave(self)
                 else:
-                    issuer.answer(self)
+                    issuer.respond(self)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -41,7 +41,7 @@ class Issuer:
             request_queue_size = 128
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that hangs up is part of the tests."""
+                """Ignore clients that close their connections, as some tests do."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -57,7 +57,7 @@ class Issuer:
     def key_set(self) -> Any:
         return {"keys": [key.jwk() for key in self.keys]} if self.document is None else self.document
 
-    def answer(self, handler: BaseHTTPRequestHandler, status: int = 200) -> None:
+    def respond(self, handler: BaseHTTPRequestHandler, status: int = 200) -> None:
         body: Any = self.key_set()
         if handler.path.endswith("/openid-configuration"):
             body = {"issuer": self.name, "jwks_uri": self.jwks_url}
@@ -67,7 +67,7 @@ class Issuer:
         return next(key for key in self.keys if key.algorithm == algorithm)
 
     def claims(self, **claims: Any) -> dict[str, Any]:
-        """Claims that are accepted, with `claims` added, or taken away where they are `None`."""
+        """Return claims of an accepted token. `claims` replaces some of them; `None` removes one."""
         now = int(time.time())
         usual = {"iss": self.name, "sub": "user-1", "aud": "https://api.test/orders", "iat": now, "exp": now + 300}
         return {name: value for name, value in (usual | claims).items() if value is not None}

@@ -1,30 +1,41 @@
-"""A copy of the project, so that a test may write into it."""
+"""Copies of projects that a test may write to, and their commands."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from .servers import ROOT, Server, clean_environment, free_port
+from .servers import PROJECT, Server, clean_environment, free_port
 
-FOLDERS = ("app", "config", "routes", "zuplo_origin")
-FILES = ("craft", "wsgi.py", "Kernel.py")
+_IGNORED = shutil.ignore_patterns("__pycache__", "storage")
 
 
-def copy_of_the_project(folder: Path, *more: str) -> Path:
-    """Copy what the application consists of into `folder`, and `more` folders or files, and return it."""
-    folder.mkdir(exist_ok=True)
-    ignored = shutil.ignore_patterns("__pycache__")
-    for name in (*FOLDERS, *FILES, *more):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+def copy_of_the_project(folder: Path) -> Path:
+    """Copy the project of the tests into `folder`, and return it. Its processes import the product from the root."""
+    return Path(shutil.copytree(PROJECT, folder, ignore=_IGNORED, dirs_exist_ok=True))
+
+
+def replace_users_files(repository: Path) -> Path:
+    """Replace the user's files in a copy of the repository by those of the project of the tests, and return it."""
+    for source in PROJECT.iterdir():
+        if source.name in ("__pycache__", "storage"):
+            continue
+        target = repository / source.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        elif target.exists():
+            target.unlink()
+        elif source.name == "tests":  # not part of the image
+            continue
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=_IGNORED)
         else:
-            shutil.copy(ROOT / name, folder / name)
-    return folder
+            shutil.copy(source, target)
+    return repository
 
 
 def craft(project: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of `project`, with nothing set but `settings`, and return what came of it."""
+    """Run a craft command of `project` with `settings` alone, and return the completed process."""
     return subprocess.run(
         [sys.executable, "craft", *arguments],
         cwd=project,
@@ -36,6 +47,6 @@ def craft(project: Path, *arguments: str, **settings: str) -> subprocess.Complet
 
 
 def serve(project: Path, log: Path, *arguments: str, **settings: str) -> Server:
-    """`craft serve` in `project`, on a free port."""
+    """Return `craft serve` of `project`, on a free port."""
     port = free_port()
     return Server([sys.executable, "craft", "serve", "--port", str(port), *arguments], port, log, settings, project)

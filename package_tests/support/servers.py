@@ -1,4 +1,4 @@
-"""Real servers, in processes of their own."""
+"""Servers in processes of their own."""
 
 import http.client
 import os
@@ -11,29 +11,17 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
+from zuplo_origin.settings import is_setting
+
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGURES = (
-    "APP_",
-    "BODY_",
-    "DEVELOPMENT_",
-    "HEALTH_",
-    "HOST",
-    "MAX_",
-    "KEEP_",
-    "SEND_",
-    "SHUTDOWN_",
-    "TLS_",
-    "UPLOAD_",
-    "JWKS_",
-    "JWT_",
-    "METRICS_",
-    "OTEL_",
-    "PORT",
-    "PROMETHEUS_",
-    "PUBLIC_",
-    "WEB_",
-)
-"""How the names of variables begin that configure the application."""
+PROJECT = ROOT / "package_tests" / "project"
+"""The project that the tests serve: the product's own, not the application in the root folder."""
+PREFIXES = ("DEVELOPMENT_", "GATEWAY_", "JWKS_", "JWT_", "OTEL_", "PROMETHEUS_", "TLS_", "WEB_")
+
+
+def is_configuration(name: str) -> bool:
+    """Return whether the variable `name` configures the application, or would be reported as an unknown setting."""
+    return is_setting(name) or name.startswith(PREFIXES)
 
 
 def free_port() -> int:
@@ -43,46 +31,55 @@ def free_port() -> int:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """The environment without anything that configures the application, and with `settings`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith((*CONFIGURES, "PYTEST_"))}
-    return kept | {"PYTHONUNBUFFERED": "1"} | settings
+    """Return the environment with `settings` alone, in which every project imports the product from this repository."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not is_configuration(name) and not name.startswith("PYTEST_")
+    }
+    return kept | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)} | settings
 
 
 class Server:
-    """A server process, its output in a file. Leaving the block ends it, at once; ``stop`` does as an operator does."""
+    """A server process whose output goes to a file. The end of a `with` block kills it; ``stop`` sends TERM."""
 
-    def __init__(self, command: list[str], port: int, log: Path, settings: Mapping[str, str], cwd: Path = ROOT) -> None:
+    def __init__(
+        self, command: list[str], port: int, log: Path, settings: Mapping[str, str], cwd: Path = PROJECT
+    ) -> None:
         self.port, self.log = port, log
-        self._out = open(log, "wb")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=clean_environment(**settings),
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=clean_environment(**settings),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> "Server":
-        wait_until_listening(self.port, self.process, self.log)
+        try:
+            wait_until_listening(self.port, self.process, self.log)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # with those that it started
+            os.killpg(self.process.pid, signal.SIGKILL)  # the workers too
         self.process.wait(5)
-        self._out.close()
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
 
     def children(self) -> list[str]:
-        """The ids of the processes that it started."""
+        """Return the ids of its child processes."""
         return _children(str(self.process.pid))
 
     def workers(self) -> set[str]:
-        """The ids of the production server's workers: those that its servers have forked."""
+        """Return the ids of the production server's workers."""
         return {worker for server in self.children() for worker in _children(server)}
 
     def output(self) -> str:
@@ -94,19 +91,19 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+            response = connection.getresponse()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
         finally:
             connection.close()
 
     def raw(self, request: bytes) -> bytes:
-        """Send bytes as they are, and return all of the answer."""
+        """Send the bytes of a request, and return all bytes of the response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             connection.sendall(request)
-            answer = b""
+            response = b""
             while chunk := connection.recv(65536):
-                answer += chunk
-            return answer
+                response += chunk
+            return response
 
 
 def _children(process: str) -> list[str]:
@@ -117,6 +114,7 @@ def _children(process: str) -> list[str]:
 
 
 def wait_until_listening(port: int, process: subprocess.Popen, log: Path, seconds: float = 30) -> None:
+    """Return when `/health/live` responds. Raise ``AssertionError`` with the log if it does not in `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -132,7 +130,7 @@ def wait_until_listening(port: int, process: subprocess.Popen, log: Path, second
 
 
 def production(port: int, log: Path, **settings: str) -> Server:
-    """The server of the Procfile."""
+    """Return the server that the Procfile starts, in the project of the tests."""
     procfile = (ROOT / "Procfile").read_text()
     command = procfile.removeprefix("web: ").split()
     assert command[0] == "python"

@@ -1,0 +1,1 @@
+"""Nothing is set here: the product reads these settings from the environment."""

@@ -1,0 +1,14 @@
+"""The WSGI application of the project that the product's tests serve."""
+
+from pathlib import Path
+
+from config.providers import PROVIDERS
+from Kernel import Kernel
+from zuplo_origin.http.application import Application
+from zuplo_origin.http.kernel import FrameworkKernel
+
+application = Application(str(Path(__file__).resolve().parent))
+
+application.register_providers(FrameworkKernel, Kernel)
+
+application.add_providers(*PROVIDERS)

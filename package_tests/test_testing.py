@@ -1,0 +1,207 @@
+"""The `TestCase` for users' tests, in a copied project: pytest runs a test file that uses all of it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from package_tests.support.project import copy_of_the_project
+from package_tests.support.servers import clean_environment
+from zuplo_origin import testing
+
+CONTROLLER = """
+from masonite.controllers import Controller
+from masonite.request import Request
+from masonite.response import Response
+
+
+class EchoController(Controller):
+    def show(self, request: Request):
+        return {
+            "headers": {name: request.header(name) for name in ("X-One", "X-Two", "Content-Type")},
+            "cookies": {name: request.cookie(name) for name in ("theme", "note")},
+            "input": request.all(),
+        }
+
+    def item(self, request: Request, id):
+        return {"id": id}
+
+    def rows(self, response: Response):
+        return response.stream((f"{number}\\n" for number in range(3)), "text/csv")
+
+    def headers(self, response: Response):
+        response.header("X-Name", "value")
+        return "one two three"
+
+    def moved(self, response: Response):
+        return response.redirect("/protected")
+
+    def empty(self, response: Response):
+        response.status(204)
+        return ""
+
+    def created(self, response: Response):
+        return response.json({"items": {"a": 1, "b": 2}}, status=201)
+"""
+ROUTES = """
+from app.controllers.EchoController import EchoController
+
+ROUTES += [
+    Route.match(["get", "post", "put", "patch", "delete"], "/echo", EchoController.show).name("echo"),
+    Route.get("/items/@id:int", EchoController.item).name("item").casts({"id": int}),
+    Route.get("/rows", EchoController.rows),
+    Route.get("/headers", EchoController.headers),
+    Route.get("/moved", EchoController.moved),
+    Route.get("/empty", EchoController.empty),
+    Route.get("/created", EchoController.created),
+    Route.get("/orders", EchoController.empty).middleware("jwt:read:orders,write:orders"),
+]
+"""
+TESTS = """
+import pytest
+from masonite.routes import Route
+
+from app.controllers.EchoController import EchoController
+from app.controllers.HealthController import HealthController
+from zuplo_origin.testing import TestCase
+
+
+class EchoTest(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.withHeaders({"X-One": "1"})
+
+    def test_acting_as_sends_a_token_with_scopes_and_claims(self):
+        self.get("/protected").assertUnauthorized().assertHasHeader("WWW-Authenticate")
+        self.acting_as(sub="user-1", account="acme").get("/protected").assertOk().assertJsonPath("user.sub", "user-1")
+        self.acting_as(account="acme").get("/protected").assertJsonPath("user.account", "acme")
+        self.actingAs(scope="read:orders").get("/orders").assertForbidden()
+        self.actingAs(scope="read:orders write:orders").get("/orders").assertNoContent()
+        self.acting_as(exp=1).get("/protected").assertUnauthorized().assertJson({"error": "Token has expired"})
+        self.acting_as(sub=None).get("/protected").assertOk().assertJsonMissing("user.sub")
+
+    def test_headers_are_sent_in_both_forms_and_replaced_in_any_case(self):
+        self.with_headers(x_one="2").with_headers({"x-two": "3"})
+        self.get("/echo").assertJsonPath("headers.X-One", "2").assertJsonPath("headers.X-Two", "3")
+        self.acting_as().with_headers(authorization="Basic x").get("/protected").assertUnauthorized()
+
+    def test_headers_of_another_test_are_gone(self):
+        self.get("/echo").assertJsonPath("headers.X-One", "1").assertJsonPath("headers.X-Two", None)
+        self.get("/protected").assertUnauthorized()
+
+    def test_cookies_are_sent(self):
+        response = self.withCookies({"theme": "dark", "note": "1"}).get("/echo")
+        response.assertJsonPath("cookies.theme", "dark").assertCookie("note", "1").assertCookieMissing("other")
+        self.with_cookies({"theme": "light"}).get("/echo").assertCookie("theme", "light").assertCookieMissing("note")
+
+    def test_every_method_sends_its_body(self):
+        for send in (self.post, self.put, self.patch, self.delete):
+            send("/echo", {"name": "é"}).assertOk().assertJsonPath("input.name", "é")
+            send("/echo?page=2").assertJsonPath("input.page", "2")
+        self.request("POST", "/echo", {"name": "a"}).assertJsonPath("headers.Content-Type", "application/json")
+
+    def test_a_body_of_another_type_is_sent_as_it_is(self):
+        form = "application/x-www-form-urlencoded"
+        self.post("/echo", body=b"{").assertIsStatus(400)
+        self.post("/echo", body=b"name=a", content_type=form).assertIsStatus(FORM)
+        self.with_headers(content_type=form).post("/echo", body="name=a").assertIsStatus(FORM)
+
+    def test_head_and_options_have_no_body(self):
+        self.head("/headers").assertOk().assertHasHeader("X-Name", "value").assertNoContent(200)
+        self.options("/echo").assertNoContent().assertHasHeader("Allow")
+
+    def test_a_route_is_asserted_on(self):
+        response = self.get("/items/7")
+        response.assertIsNamed("item").assertIsNotNamed("echo").assertHasController(EchoController)
+        response.assertRouteHasParameter("id").assertRouteHasParameter("id", 7).assertRouteHasParameter("id", "7")
+        with pytest.raises(AssertionError):
+            response.assertRouteHasParameter("id", 8)
+        with pytest.raises(AssertionError):
+            response.assertRouteHasParameter("other")
+        assert response.request.param("id") == 7
+
+    def test_a_path_without_a_route_has_none(self):
+        response = self.get("/nowhere").assertNotFound().assertJson({"error": "Not found"})
+        assert response.route is None and response.request.get_path() == "/nowhere"
+        self.post("/headers").assertIsStatus(405).assertHasHeader("Allow")
+
+    def test_json_is_asserted_on(self):
+        response = self.get("/created").assertCreated().assertSuccessful().assertJson({"items": {"a": 1, "b": 2}})
+        response.assertJsonExact({"items": {"a": 1, "b": 2}}).assertJsonCount(2, "items").assertJsonMissing("items.c")
+        with pytest.raises(AssertionError):
+            response.assertJsonPath("items.a", 2)
+
+    def test_content_headers_and_redirects_are_asserted_on(self):
+        response = self.get("/headers").assertContains("two").assertNotContains("four")
+        response.assertContainsInOrder("one", "three").assertHasHeader("x-name", "value").assertHeaderMissing("X-Other")
+        self.get("/moved").assertRedirect("/protected").assertLocation("/protected")
+
+    def test_a_streamed_response_is_read_to_its_end(self):
+        self.get("/rows").assertOk().assertContains("0\\n1\\n2\\n").assertHasHeader("Content-Type", "text/csv")
+
+    def test_routes_are_added_for_one_test(self):
+        self.addRoutes(Route.get("/added", HealthController.live)).get("/added").assertOk()
+        self.get("/echo").assertOk()
+        self.setRoutes(Route.get("/alone", HealthController.live)).get("/alone").assertOk()
+        self.get("/echo").assertNotFound()
+
+    def test_routes_of_another_test_are_gone(self):
+        for path in ("/added", "/alone"):
+            self.get(path).assertNotFound()
+        self.get("/echo").assertOk()
+
+    def test_a_craft_command_is_run(self):
+        self.craft("routes:list").assertSuccess().assertOutputContains("/echo")
+
+    def test_a_response_is_dumped(self):
+        self.get("/headers").dumpRequestHeaders().dumpResponseHeaders()
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    (project / "app/controllers/EchoController.py").write_text(CONTROLLER)
+    with open(project / "routes/web.py", "a") as routes:
+        routes.write(ROUTES)
+    return project
+
+
+def run(project, text, *arguments, **settings):
+    (project / "tests/test_echo.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
+    return subprocess.run(
+        [*command, "tests/test_echo.py"],
+        cwd=project,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def test_test_case_sends_requests_whatever_the_developers_settings_are(project):
+    developers = {"JWT_ISSUER": "https://gateway.example", "JWT_LEEWAY": "x", "APP_ENV": "production"}
+    ended = run(project, TESTS.replace("FORM", "415"), "-W", "error", "-W", "ignore:DD class", **developers)
+
+    assert ended.returncode == 0 and "16 passed" in ended.stdout, ended.stdout
+
+
+def test_a_failed_assertion_fails_the_test_and_the_dump_is_shown(project):
+    test = """
+from zuplo_origin.testing import TestCase
+
+
+class FailingTest(TestCase):
+    def test_it(self):
+        self.get("/headers").dumpResponseHeaders().assertCreated()
+"""
+    ended = run(project, test)
+
+    assert ended.returncode == 1
+    assert "Status is 200 OK. Asserted 201" in ended.stdout and "> Response Headers:" in ended.stdout
+
+
+def test_stop_ends_the_run():
+    with pytest.raises(pytest.exit.Exception, match="enough"):
+        testing.TestCase().stop("enough")
