@@ -9,7 +9,7 @@ from zuplo_origin.factory import make_description, make_guard, make_key_sets, ma
 from zuplo_origin.http.errors import JsonExceptionHandler
 from zuplo_origin.http.kernel import Provider
 from zuplo_origin.observability.logs import AccessLog
-from zuplo_origin.observability.tracing import switch_on
+from zuplo_origin.observability.tracing import enable_tracing
 from zuplo_origin.settings import METADATA, BadSettings, read_settings
 
 
@@ -30,7 +30,7 @@ class FoundationProvider(Provider):
                 application.bind("settings", read_settings(config))
             except BadSettings as bad:
                 application.bind("settings.problems", str(bad))
-        switch_on(application)
+        enable_tracing(application)
         application.make("observers").append(AccessLog())
         if application.has("settings") and application.make("settings").metrics:
             from zuplo_origin.observability.metrics import Metrics
