@@ -88,7 +88,7 @@ def kids(document):
     return [key.kid for key in parse_key_set(document.body, ALLOWED).keys]
 
 
-# -- one fetch for all processes -------------------------------------------------------------------------------------
+# -- one fetch for all processes --------------------------------------------------------------------------------------
 
 
 def test_fetched_key_set_is_returned_to_the_other_processes(gateway, store):
@@ -228,7 +228,7 @@ def test_unchanged_key_set_is_stored_again_as_a_whole(gateway, store):
     assert kids(newest) == ["one"] and newest.age == 0 and fleet.fetches == 2
 
 
-# -- values of other writers ---------------------------------------------------------------------------------------
+# -- values of other writers ------------------------------------------------------------------------------------------
 
 
 def stored(process):
