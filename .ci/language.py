@@ -50,7 +50,9 @@ _excepted = re.compile("|".join(EXCEPTIONS), re.I)
 
 
 def files() -> Iterator[Path]:
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
     for name in listed.stdout.splitlines():
         path = Path(name)
         if path.suffix in SUFFIXES and path.exists() and (len(path.parts) == 1 or path.parts[0] in FOLDERS):

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from package_tests.support.issuer import send
+from package_tests.support.key_sets import ES256, KeySetHarness
 from package_tests.support.servers import free_port
 from package_tests.support.signing import Key
-from package_tests.test_jwks_remote import ES256, World
 from zuplo_origin.jwks.client import KeysUnavailable
 from zuplo_origin.jwks.fetch import Source
 
@@ -81,69 +81,70 @@ FAULTS = {
 }
 
 
-def apply(w, name):
+def apply(harness, name):
     """Make the issuer fail in the way of `name`."""
     if name == "refused":
-        w.keys._fetch = Source(w.issuer.name, f"http://127.0.0.1:{free_port()}/jwks", TIMEOUT, 65536).fetch
+        harness.keys._fetch = Source(harness.issuer.name, f"http://127.0.0.1:{free_port()}/jwks", TIMEOUT, 65536).fetch
     elif name == "no TLS":
-        url = w.issuer.jwks_url.replace("http://", "https://")
-        w.keys._fetch = Source(w.issuer.name, url, TIMEOUT, 65536).fetch
+        url = harness.issuer.jwks_url.replace("http://", "https://")
+        harness.keys._fetch = Source(harness.issuer.name, url, TIMEOUT, 65536).fetch
     elif name == "no such host":
-        w.keys._fetch = Source(w.issuer.name, "https://issuer.invalid/jwks", TIMEOUT, 65536).fetch
+        harness.keys._fetch = Source(harness.issuer.name, "https://issuer.invalid/jwks", TIMEOUT, 65536).fetch
     else:
-        w.keys._fetch, w.issuer.behave = w.impatient, FAULTS[name]
+        harness.keys._fetch, harness.issuer.behave = harness.impatient, FAULTS[name]
 
 
 @pytest.fixture
-def world():
-    w = World(timeout=TIMEOUT, ttl=600, max_stale=60)
-    w.impatient, w.working = w.keys._fetch, Source(w.issuer.name, w.issuer.jwks_url, 30, 65536).fetch
-    w.keys._fetch = w.working
-    yield w
-    w.issuer.close()
+def harness():
+    harness = KeySetHarness(timeout=TIMEOUT, ttl=600, max_stale=60)
+    harness.impatient, harness.working = (
+        harness.keys._fetch,
+        Source(harness.issuer.name, harness.issuer.jwks_url, 30, 65536).fetch,
+    )
+    harness.keys._fetch = harness.working
+    yield harness
+    harness.issuer.close()
 
 
 EVERY = [*FAULTS, "refused", "no TLS", "no such host"]
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_at_the_start(world, name):
-    w = world
-    apply(w, name)
+def test_at_the_start(harness, name):
+    apply(harness, name)
     began = time.monotonic()
     for _ in range(2):
         with pytest.raises(KeysUnavailable) as caught:
-            w.finds()
+            harness.finds()
         assert 1 <= caught.value.retry_after <= 4
     assert time.monotonic() - began < TIMEOUT + 8
-    w.settle()
-    assert w.keys.failing() and w.keys.held() is None
+    harness.wait_for_fetch()
+    assert harness.keys.failing() and harness.keys.cached() is None
 
-    w.keys._fetch, w.issuer.behave = w.working, None
-    w.clock.pass_(4)
-    w.tick()
-    assert w.finds() and not w.keys.failing()
+    harness.keys._fetch, harness.issuer.behave = harness.working, None
+    harness.clock.pass_(4)
+    harness.tick()
+    assert harness.finds() and not harness.keys.failing()
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_with_keys_held(world, name):
-    w = world
-    w.tick()
-    generation = w.keys.generation()
-    apply(w, name)
-    w.clock.pass_(590)
-    w.keys.refresh_if_due()
+def test_with_keys_held(harness, name):
+    harness.tick()
+    generation = harness.keys.generation()
+    apply(harness, name)
+    harness.clock.pass_(590)
+    harness.keys.refresh_if_due()
     began = time.perf_counter()
     for _ in range(100):
-        assert w.finds()
+        assert harness.finds()
     assert time.perf_counter() - began < 5  # of which the network would take a hundred times TIMEOUT
     with pytest.raises(KeysUnavailable):  # after a fetch that failed, an unknown id is nobody's fault
-        w.finds("unknown")
-    w.settle()
-    assert w.keys.failing() and w.keys.generation() == generation
+        harness.finds("unknown")
+    harness.wait_for_fetch()
+    assert harness.keys.failing() and harness.keys.generation() == generation
 
-    w.keys._fetch, w.issuer.behave = w.working, None
-    w.issuer.keys.append(Key(ES256, "two"))
-    w.clock.pass_(5)
-    w.tick()
-    assert w.finds("two") and not w.keys.failing()
+    harness.keys._fetch, harness.issuer.behave = harness.working, None
+    harness.issuer.keys.append(Key(ES256, "two"))
+    harness.clock.pass_(5)
+    harness.tick()
+    assert harness.finds("two") and not harness.keys.failing()

@@ -1,26 +1,27 @@
-"""Build from the settings what the providers in ``app/providers`` bind."""
+"""Build the objects that the providers in ``app/providers`` bind, from the settings."""
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from zuplo_origin.guard import Guard
 from zuplo_origin.http.requests import environ_key
-from zuplo_origin.jwks.client import KeySets, RemoteKeySet, WaitingRoom
+from zuplo_origin.jwks.client import KeySets, RemoteKeySet
 from zuplo_origin.jwks.fetch import Source
 from zuplo_origin.jwks.keys import names_of
 from zuplo_origin.jwks.observer import KeyObserver
-from zuplo_origin.jwks.shared import BoundedStore, FileStore, Seal, SharedKeys
+from zuplo_origin.jwks.shared import BoundedStore, FileStore, SharedKeys
 from zuplo_origin.jwt.verifier import Issuer, TokenObserver, TokenVerifier
 from zuplo_origin.openapi.description import Description
 from zuplo_origin.settings import BadSettings, Settings, read_settings
 
 CANNOT_START = 3
-"""Exit status for invalid settings: gunicorn ends on it, on another one it would restart workers forever."""
+"""Exit status for invalid settings: gunicorn exits too, instead of restarting its workers forever."""
 
 
 def make_settings(config: Any) -> Settings:
-    """Return the settings, or end the process with a message for each invalid one."""
+    """Return the settings. If any is invalid, print a message for each and exit."""
     try:
         return read_settings(config)
     except BadSettings as bad:
@@ -31,18 +32,17 @@ def make_settings(config: Any) -> Settings:
 def make_key_sets(settings: Settings, storage: str, observer: KeyObserver | None = None) -> KeySets:
     """Return a cached key set for each issuer. ``storage`` is the folder of a ``JWKS_STORE`` of files.
 
-    Half of the threads at most wait for a fetch, so that the others stay free for tokens under cached keys.
+    At most half of the threads wait for fetches, so that the others can verify tokens with cached keys.
     """
-    room = WaitingRoom(max(1, settings.threads // 2))
+    waiters = threading.BoundedSemaphore(max(1, settings.threads // 2))
     store = _make_store(settings, storage)
     key_sets = []
     for issuer in settings.issuers:
         source = Source(issuer.name, issuer.jwks_url, settings.jwks.timeout, settings.jwks_max_bytes)
         fetch: Any = source.fetch
         if store is not None:
-            fetch = SharedKeys(source, issuer.algorithms, settings.jwks, store, Seal(settings.key)).fetch
-        observing = observer or KeyObserver()
-        key_sets.append(RemoteKeySet(issuer.name, fetch, issuer.algorithms, settings.jwks, room, observer=observing))
+            fetch = SharedKeys(source, issuer.algorithms, settings.jwks, store, settings.key).fetch
+        key_sets.append(RemoteKeySet(issuer.name, fetch, issuer.algorithms, settings.jwks, waiters, observer=observer))
     return KeySets(key_sets)
 
 
@@ -51,7 +51,7 @@ def _make_store(settings: Settings, storage: str) -> BoundedStore | None:
         return None
     if settings.jwks_store == "file":
         return BoundedStore(FileStore(Path(storage) / "jwks"))
-    from zuplo_origin.jwks.redis_store import RedisStore  # its client takes memory
+    from zuplo_origin.jwks.redis_store import RedisStore  # the import takes memory
 
     return BoundedStore(RedisStore(settings.jwks_store))
 
@@ -75,6 +75,6 @@ def make_guard(settings: Settings, keys: KeySets, observer: TokenObserver | None
 
 
 def make_description(config: Any, router: Any, settings: Settings | None) -> Description:
-    """Return the API description. Without settings, as in some commands, the token is in its usual header."""
+    """Return the API description. Without settings, as in some commands, it names the default header and scheme."""
     header, scheme = (settings.header, settings.scheme) if settings else ("Authorization", "Bearer")
     return Description(router, config.get("application.name"), config.get("application.version"), header, scheme)

@@ -1,4 +1,4 @@
-"""The decision about a request: read the token from its header, verify it, check its scopes, or reject the request."""
+"""Authenticate a request: read the token from its header, verify it, check its scopes, or reject the request."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from zuplo_origin.jwt.verifier import MAX_LENGTH, TokenVerifier
 
 @dataclass(frozen=True)
 class ErrorResponse:
-    """The response for one reason: status, members of the body, and the error code of the challenge (RFC 6750, 3.1)."""
+    """The response for one reason. ``code`` is the error code of the challenge (RFC 6750, section 3.1)."""
 
     status: int
     error: str
@@ -52,7 +52,7 @@ ERROR_RESPONSES = {
     ),
     Reason.KEYS_UNAVAILABLE: ErrorResponse(503, "Signing keys unavailable"),
 }
-"""One response for each reason. None of them contains anything of the token or of a claim."""
+"""The response for each reason. None of them contains any part of a token or its claims."""
 
 _BODIES = {
     reason: orjson.dumps({"error": each.error} | ({"details": each.details} if each.details else {}))
@@ -62,9 +62,9 @@ _BODIES = {
 
 @dataclass(frozen=True)
 class Guard:
-    """Bound to the container as ``guard``. ``JWTAuthMiddleware`` calls it for each request of a guarded route.
+    """The authentication of guarded routes, called by ``JWTAuthMiddleware``. Bound to the container as ``guard``.
 
-    ``header`` is the WSGI key of the header with the token. ``scheme`` is empty for a bare token.
+    ``header`` is the WSGI key of the header with the token. ``scheme`` is empty if the header has only the token.
     ``resource_metadata`` is a URL (RFC 9728, section 5.1).
     """
 
@@ -75,9 +75,9 @@ class Guard:
     resource_metadata: str | None = None
 
     def verify(self, request: Any, scopes: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the verified claims of the token in ``request``, which have all ``scopes``.
+        """Return the verified claims of the token in ``request``, if they have all ``scopes``.
 
-        The token is verified once for each request, however often this is called. Raises ``Rejected``.
+        Further calls for the same request return the claims again, without verifying. Raises ``Rejected``.
         """
         if request.verified is None:
             try:
@@ -94,8 +94,8 @@ class Guard:
         return claims
 
     def reject(self, request: Any, response: Any, rejected: Rejected, scopes: Sequence[str] = ()) -> Any:
-        """Fill ``response`` with the error for ``rejected``, and return it. The log finds the reason in ``request``."""
-        request.rejected = rejected.with_traceback(None)  # the traceback holds the request
+        """Fill ``response`` with the error for ``rejected``, and return it. The access log reads its reason."""
+        request.rejected = rejected.with_traceback(None)  # a traceback would keep the request in memory
         reason = rejected.reason
         if reason is Reason.KEYS_UNAVAILABLE:
             response.header("Retry-After", str(rejected.retry_after))
@@ -125,10 +125,11 @@ def _challenge(reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...],
 def token_from(value: str | None, scheme: str) -> str:
     """Return the token in ``value``, a header field of the form ``scheme token``; with an empty scheme, ``token``.
 
-    A server joins several fields of one name with commas, which no token holds: that is how they are noticed.
+    Servers join several fields of one name with commas. No token contains a comma, so a comma means several fields.
 
-    Raises ``Rejected``: ``NO_TOKEN`` where there is none, or another scheme's credentials; ``SEVERAL_TOKENS``;
-    ``TOO_LARGE`` where the field is larger than any token; ``MALFORMED`` where more than one blank stands before it.
+    Raises ``Rejected`` with ``NO_TOKEN`` if there is no token, or if the field has another scheme; with
+    ``SEVERAL_TOKENS``; with ``TOO_LARGE`` if the field is longer than any token; with ``MALFORMED`` if there is more
+    than one space before the token.
     """
     field = (value or "").strip(" \t")
     if len(field) > MAX_LENGTH + len(scheme) + 1:
@@ -149,6 +150,6 @@ def token_from(value: str | None, scheme: str) -> str:
 
 
 def _has_scheme(field: str, scheme: str) -> bool:
-    """Whether ``field`` is of ``scheme``, in any case, with or without a token behind it."""
+    """Return whether ``field`` has ``scheme``, compared case-insensitively, with or without a token."""
     length = len(scheme)
     return field[:length].lower() == scheme.lower() and field[length : length + 1] in ("", " ")

@@ -156,7 +156,7 @@ class ConsoleController(Controller):
 
 
 def _keys(key_set: Any) -> list[dict[str, Any]]:
-    held = key_set.held()
+    held = key_set.cached()
     if held is None:
         return [{"issuer": key_set.issuer, "kid": "-", "algorithm": "-", "age": "-", "state": "none held"}]
     age = f"{key_set.age():.0f} s"

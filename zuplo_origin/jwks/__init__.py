@@ -1,4 +1,4 @@
-"""Where keys come from: fetching key sets, holding them, and when to fetch again.
+"""Key sets: fetch them, cache them, and refresh them.
 
-Nothing here knows what a token is, or of Masonite.
+This package does not import Masonite, and does not handle tokens.
 """

@@ -6,22 +6,41 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass, field
 
 from zuplo_origin.encoding import printable
 from zuplo_origin.observability.logs import Event
 
 from .fetch import Deferred, Document, FetchFailed
-from .keys import BadKeySet, KeySet, Verifier, parse_key_set
+from .keys import BadKeySet, KeySet, SignatureVerifier, WantedKey, parse_key_set
 from .observer import KeyObserver
+
+log = logging.getLogger("zuplo_origin.jwks")
+
+FETCHES_PER_WINDOW = 2
+"""Fetches for unknown keys in one cooldown window."""
+MIN_FRESH = 30
+"""Seconds below which no ``Cache-Control`` shortens the TTL."""
+REFRESH_AT = 0.8
+"""The fraction of its freshness after which a key set is refreshed in the background."""
+MAX_BACK_OFF = 4.0
+"""Seconds between two attempts during an outage, at most: the back-off starts at 1 and doubles."""
+GRACE = 1.0
+"""Seconds after its deadline at which a fetch counts as lost."""
+FORK_WAIT = 1.0
+"""Seconds that a fork waits for an in-flight fetch."""
+LONGEST_PAUSE = 3600.0
+"""Seconds after which the background thread checks all key sets, even if nothing is due."""
+RANDOM = random.SystemRandom()
+"""Leaves the random module's own generator alone: the application may seed it and expect a fixed sequence."""
 
 
 class KeysUnavailable(Exception):
-    """No key of ``issuer`` can be had, through no fault of the token's. ``retry_after`` is in seconds."""
+    """The keys of ``issuer`` cannot be fetched, whatever the token is. ``retry_after`` is in whole seconds."""
 
     def __init__(self, issuer: str, retry_after: float) -> None:
         super().__init__("signing keys unavailable")
@@ -29,49 +48,9 @@ class KeysUnavailable(Exception):
         self.retry_after = math.ceil(max(1.0, retry_after))
 
 
-FETCHES_PER_WINDOW = 2
-
-
-class Cooldown:
-    """At most two fetches for unknown key ids begin in any ``seconds``, whether they succeed or not.
-
-    ``wanted`` says that one was refused since: it is made up for as the window ends. Times are seconds of one clock.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._begun: deque[float] = deque(maxlen=FETCHES_PER_WINDOW)
-        self.wanted = False
-
-    def allows(self, now: float) -> bool:
-        """Whether one more may begin."""
-        return now >= self.ends()
-
-    def ends(self) -> float:
-        """When the next one may begin."""
-        return self._begun[0] + self._seconds if len(self._begun) == FETCHES_PER_WINDOW else -math.inf
-
-    def note(self, now: float) -> None:
-        """Count one that begins ``now``."""
-        self._begun.append(now)
-
-    def want(self) -> bool:
-        """Ask for one as the window ends; whether this is the first to ask."""
-        first, self.wanted = not self.wanted, True
-        return first
-
-
-MIN_FRESH = 30
-"""Seconds below which no ``Cache-Control`` shortens the TTL."""
-REFRESH_AT = 0.8
-"""The part of its freshness after which a set is renewed in the background."""
-MAX_BACK_OFF = 4.0
-"""Seconds between two tries of an outage, at the most: 1, doubling to this."""
-
-
 @dataclass(frozen=True)
 class Policy:
-    """When a key set is fetched, in seconds: see the settings ``JWKS_*`` of the same names."""
+    """When to fetch a key set. In seconds; see the settings ``JWKS_*`` of the same names."""
 
     ttl: float = 600
     max_stale: float = 3600
@@ -79,73 +58,69 @@ class Policy:
     cooldown: float = 30
 
     def fresh_for(self, max_age: int | None) -> float:
-        """Return how long an answer is fresh whose ``Cache-Control`` says ``max_age`` (RFC 9111, section 5.2.2.1)."""
+        """Return the seconds for which a response with this ``max-age`` is fresh (RFC 9111, section 5.2.2.1)."""
         return self.ttl if max_age is None else min(self.ttl, max(MIN_FRESH, max_age))
 
 
 class Schedule:
-    """The times of the fetches of one issuer, past and to come. Times are seconds of one clock; it is not locked.
+    """The times of one issuer's fetches, past and future, in seconds of one clock. It has no lock of its own.
 
-    ``spread`` returns a number between its two arguments, so that many processes do not move in step.
+    At most two fetches for unknown keys begin in a cooldown window, failed ones included. ``wanted`` is a key that the
+    cooldown allowed no fetch for: one is made when the window ends. ``jitter`` returns a number between its two
+    arguments, so that many processes do not fetch at the same moment.
     """
 
-    def __init__(self, policy: Policy, now: float, spread: Callable[[float, float], float]) -> None:
-        self._spread = spread
-        self._cooldown = Cooldown(policy.cooldown)
+    def __init__(self, policy: Policy, now: float, jitter: Callable[[float, float], float]) -> None:
+        self._cooldown, self._jitter = policy.cooldown, jitter
+        self._begun_for_unknown: deque[float] = deque(maxlen=FETCHES_PER_WINDOW)
         self._failures = 0
         self._next = now
         self.last_failed = False
+        self.wanted: WantedKey | None = None
 
     def allows(self, now: float) -> bool:
-        """Whether a fetch may begin because no keys are held: not while backing off."""
+        """Return whether a fetch may begin when no keys are cached: not during a back-off."""
         return self._failures == 0 or now >= self._next
 
     def allows_for_unknown(self, now: float) -> bool:
-        """Whether a fetch may begin because of an unknown key id, with usable keys held."""
-        return self._cooldown.allows(now)
+        """Return whether a fetch for an unknown key may begin when keys are cached."""
+        return now >= self._window_end()
 
-    def want_for_unknown(self) -> bool:
-        """Make up for a fetch that was not allowed, as the window ends; whether this is the first to ask."""
-        return self._cooldown.want()
+    def begun(self, now: float, wanted: WantedKey | None) -> None:
+        if wanted is not None:
+            self._begun_for_unknown.append(now)
+        self.wanted = None
 
-    def begun(self, now: float, for_unknown: bool) -> None:
-        """Take note of a fetch that begins."""
-        if for_unknown:
-            self._cooldown.note(now)
-        self._cooldown.wanted = False
-
-    def succeeded(self, now: float, fresh: float) -> None:
-        """Take note of a good answer, fresh for that many seconds."""
+    def succeeded(self, now: float, fresh_for: float) -> None:
         self.last_failed, self._failures = False, 0
-        self._next = now + fresh * REFRESH_AT * self._spread(0.9, 1.1)
+        self._next = now + fresh_for * REFRESH_AT * self._jitter(0.9, 1.1)
 
     def failed(self, now: float, back_off: bool) -> None:
-        """Take note that there was none. Without ``back_off``, the next fetch stays where it was."""
+        """Note a failed fetch. Without ``back_off``, the time of the next scheduled fetch does not change."""
         self.last_failed = True
         if back_off:
-            self._next = now + min(MAX_BACK_OFF, 2.0 ** min(self._failures, 8)) * self._spread(0.8, 1.0)
+            self._next = now + min(MAX_BACK_OFF, 2.0 ** min(self._failures, 8)) * self._jitter(0.8, 1.0)
             self._failures += 1
 
     def due(self, now: float) -> bool:
-        """Whether a scheduled fetch is to begin."""
+        """Return whether the scheduled fetch should begin."""
         return now >= self._next
 
-    def due_for_unknown(self, now: float) -> bool:
-        """Whether one is to begin that makes up for a fetch that was not allowed."""
-        return self._cooldown.wanted and self._cooldown.allows(now)
-
     def next_due(self) -> float:
-        """Return when something is due."""
-        return min(self._next, self._cooldown.ends() if self._cooldown.wanted else math.inf)
+        return self._next if self.wanted is None else min(self._next, self._window_end())
 
-    def retry_at(self, holding: bool) -> float:
-        """Return when asking again may help a token that was refused for want of a key; ``holding`` other keys."""
-        return self._cooldown.ends() if holding else self._next
+    def retry_at(self, has_keys: bool) -> float:
+        """Return when a rejected request may succeed: its key is unknown, or no keys are cached at all."""
+        return self._window_end() if has_keys else self._next
+
+    def _window_end(self) -> float:
+        begun = self._begun_for_unknown
+        return begun[0] + self._cooldown if len(begun) == FETCHES_PER_WINDOW else -math.inf
 
 
 @dataclass(frozen=True)
-class Held:
-    """A key set, and until when it serves. ``generation`` changes with the set's content, and with nothing else."""
+class CachedKeySet:
+    """A key set and how long it may be used. ``generation`` changes when the content of the set changes."""
 
     key_set: KeySet
     body: bytes
@@ -156,343 +131,275 @@ class Held:
     usable_until: float
 
 
-def renewed(held: Held | None, document: Document, allowed: frozenset[str], policy: Policy, now: float) -> Held:
-    """Return what is held after ``document`` arrived ``now``, with ``held`` before it.
+def updated(
+    before: CachedKeySet | None, document: Document, allowed: frozenset[str], policy: Policy, now: float
+) -> CachedKeySet:
+    """Return the cached key set after ``document`` arrived at ``now``.
 
-    Raises ``BadKeySet``, and ``FetchFailed`` where nothing was held that could be unchanged.
+    Raises ``BadKeySet``, and ``FetchFailed`` for an unchanged document when no keys are cached.
     """
-    if held is not None and document.body in (None, held.body):
-        key_set, body, generation = held.key_set, held.body, held.generation
+    if before is not None and document.body in (None, before.body):
+        key_set, body, generation = before.key_set, before.body, before.generation
     elif document.body is None:
-        raise FetchFailed("the answer has status 304, and no keys are held")
+        raise FetchFailed("the response has status 304, and no keys are cached")
     else:
-        key_set, body = parse_key_set(document.body, allowed), document.body
-        generation = held.generation + 1 if held else 1
+        key_set, body = document.key_set or parse_key_set(document.body, allowed), document.body
+        generation = before.generation + 1 if before else 1
     fetched_at = now - document.age
     fresh_until = fetched_at + policy.fresh_for(document.max_age)
-    return Held(key_set, body, document.etag, generation, fetched_at, fresh_until, fresh_until + policy.max_stale)
+    return CachedKeySet(
+        key_set, body, document.etag, generation, fetched_at, fresh_until, fresh_until + policy.max_stale
+    )
 
 
-class Flight:
-    """A fetch under way. Those who wait for it share it; ``failed`` tells afterwards how it ended.
+@dataclass(frozen=True)
+class InFlightFetch:
+    """A fetch that callers share. ``wanted`` is the unknown key that caused it, if one did.
 
-    ``answers`` is there where an unknown key id caused it: whether a key set has something to say of that one.
+    ``succeeded`` is the result: ``False`` if the issuer's keys could not be fetched.
     """
 
-    def __init__(self, begun: float, answers: Callable[[KeySet], bool] | None) -> None:
-        self.begun = begun
-        self.answers = answers
-        self.failed = True
-        self._done = threading.Event()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the end; ``False`` where it did not come in ``seconds``."""
-        return self._done.wait(seconds)
-
-    def finish(self, failed: bool) -> None:
-        self.failed = failed
-        self._done.set()
-
-
-class WaitingRoom:
-    """``seats`` for those who wait for others, so that they never take all threads of a process."""
-
-    def __init__(self, seats: int) -> None:
-        self._seats = threading.BoundedSemaphore(seats)
-
-    @contextmanager
-    def seat(self) -> Iterator[bool]:
-        """Take a seat for the length of the block; yields ``False`` at once where all are taken."""
-        taken = self._seats.acquire(blocking=False)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self._seats.release()
-
-
-log = logging.getLogger("zuplo_origin.jwks")
-
-
-class Journal:
-    """The lines of one ``issuer``, an event and its fields each. Whoever writes them holds the key set's lock."""
-
-    def __init__(self, issuer: str, observer: KeyObserver) -> None:
-        self._issuer, self._observer = issuer, observer
-        self._age = ""
-        observer.begins(issuer)
-
-    def fetched(self, outcome: str, seconds: float) -> None:
-        """A fetch is over."""
-        self._observer.fetched(self._issuer, outcome, seconds)
-
-    def answered(self, before: Held | None, answer: Held, after_failure: bool, now: float) -> None:
-        """A good answer came: the end of an outage, first keys, a rotation, keys that are refused."""
-        self._age = ""
-        epoch = time.time() - now
-        times = epoch + answer.fetched_at, epoch + answer.fresh_until
-        self._observer.holds(self._issuer, len(answer.key_set.keys), *times)
-        if after_failure:
-            log.info(Event("jwks_outage_over", issuer=self._issuer))
-        if before is None or before.generation != answer.generation:
-            event = "jwks_rotated" if before else "jwks_first_keys"
-            log.info(Event(event, issuer=self._issuer, keys=len(answer.key_set.keys)))
-            for entry in answer.key_set.unusable:
-                log.warning(Event("jwks_key_refused", issuer=self._issuer, kid=printable(entry.kid), why=entry.why))
-
-    def failed(self, why: str, held: Held | None, now: float, after_failure: bool) -> None:
-        """No good answer came: the beginning of an outage, and how ``held`` fares in it."""
-        if not after_failure:
-            log.warning(Event("jwks_outage_begins", issuer=self._issuer, why=why))
-        self.aged(held, now)
-
-    def aged(self, held: Held | None, now: float) -> None:
-        """Tell once that held keys are past their freshness, and once that they serve no more."""
-        if held is None or now < held.fresh_until:
-            age = ""
-        elif now < held.usable_until:
-            age = "jwks_serving_stale"
-        else:
-            age = "jwks_keys_expired"
-            self._observer.holds_none(self._issuer)
-        if age and age != self._age:
-            seconds = max(0, int(held.usable_until - now)) if held else 0
-            log.warning(Event(age, issuer=self._issuer, seconds_left=seconds))
-        self._age = age
-
-    def unknown_key(self) -> None:
-        """A token names a key that is not held. Needs no lock."""
-        self._observer.unknown_key(self._issuer)
-
-    def cooling_down(self, first: bool) -> None:
-        """An unknown key id causes no fetch, those of the window are spent; it is the ``first`` to find that."""
-        self._observer.cooling_down(self._issuer)
-        if first:
-            log.info(Event("jwks_cooldown", issuer=self._issuer))
-
-    def broke(self) -> None:
-        """A fetch ended in a mistake of this application's."""
-        log.exception(Event("jwks_fetch_broke", issuer=self._issuer))
-
-
-RANDOM = random.SystemRandom()
-"""Not the process's generator: that one is for the application to seed, and to expect unchanged."""
-HOLDING_STILL = 1.0
-"""Seconds that a fork waits for a fetch."""
-NOBODY = KeyObserver()
-GRACE = 1.0
-"""Seconds past its deadline after which a fetch counts as lost."""
+    begun: float
+    wanted: WantedKey | None
+    succeeded: "Future[bool]" = field(default_factory=Future)
 
 
 class RemoteKeySet:
-    """The keys of one issuer. A key that is held is found without a lock and without the network.
+    """The key set of one issuer. Finding a cached key takes no lock and never waits for the network.
 
-    ``fetch`` takes the ``ETag`` held and, for an unknown key id, what tells whether a key set answers for it; it
-    returns a ``Document`` or raises ``FetchFailed``, or ``Deferred``. ``allowed`` are algorithms.
-    ``clock`` is in seconds, from any start; ``spread`` returns a number between its two arguments, so that many
-    processes do not move in step. ``on_change`` is called where the time of the next fetch may have moved.
+    ``fetch`` takes the cached ``ETag`` and, for a fetch that an unknown key caused, this key. It returns a
+    ``Document``, or raises ``FetchFailed`` or ``Deferred``. ``allowed`` are algorithms. ``waiters`` limits how many
+    threads wait for fetches. ``clock`` is in seconds, from any start; ``jitter`` is described at ``Schedule``.
+    ``on_change`` is called when the time of the next fetch may have changed.
     """
 
     def __init__(
         self,
         issuer: str,
-        fetch: Callable[[str | None, Callable[[KeySet], bool] | None], Document],
+        fetch: Callable[[str | None, WantedKey | None], Document],
         allowed: frozenset[str],
         policy: Policy,
-        waiting_room: WaitingRoom,
+        waiters: threading.BoundedSemaphore,
         clock: Callable[[], float] = time.monotonic,
-        spread: Callable[[float, float], float] = RANDOM.uniform,
-        observer: KeyObserver = NOBODY,
+        jitter: Callable[[float, float], float] = RANDOM.uniform,
+        observer: KeyObserver | None = None,
     ) -> None:
         self.issuer, self._fetch, self._allowed, self._policy = issuer, fetch, allowed, policy
-        self._waiting_room, self._clock, self._spread = waiting_room, clock, spread
-        self._held: Held | None = None  # replaced whole, read without the lock
-        self._journal = Journal(issuer, observer)
+        self._waiters, self._clock, self._jitter = waiters, clock, jitter
+        self._observer = observer or KeyObserver()
+        self._cached: CachedKeySet | None = None  # replaced as a whole, read without the lock
+        self._logged_age = ""  # the last event about the age of the cached keys; guarded by the lock
         self.on_change: Callable[[], None] = lambda: None
-        self.restart()
+        self._observer.begins(issuer)
+        self.reset()
 
-    def restart(self) -> None:
-        """Forget whatever was under way: for a process that was forked in the middle of it."""
-        self._lock = threading.Lock()  # guards the two below; never held over a fetch
-        self._under_way: Flight | None = None
-        self._schedule = Schedule(self._policy, self._clock(), self._spread)
+    def reset(self) -> None:
+        """Forget the in-flight fetch and the schedule, and replace the lock: for a forked child process."""
+        self._lock = threading.Lock()  # guards the two below; not held during a fetch
+        self._in_flight: InFlightFetch | None = None
+        self._schedule = Schedule(self._policy, self._clock(), self._jitter)
 
-    def hold_still(self) -> None:
-        """Let what is under way end, and nothing begin, until ``go_on``: for a process that is about to be forked.
+    def acquire_for_fork(self) -> None:
+        """Let the in-flight fetch end, for a second at most, and keep others from beginning until the fork is over.
 
-        It waits for a second at the most: then the fetch waits for its issuer, and holds nothing that others need.
+        A fetch that takes longer is waiting for its issuer, and holds no lock of another module.
         """
-        under_way = self._under_way
-        if under_way is not None:
-            under_way.wait(HOLDING_STILL)
+        fetch = self._in_flight
+        if fetch is not None:
+            wait_for_futures([fetch.succeeded], FORK_WAIT)
         self._lock.acquire()
 
-    def go_on(self) -> None:
-        """After ``hold_still``, in the process that was forked from."""
+    def release_after_fork(self) -> None:
+        """Allow fetches again, in the parent process."""
         self._lock.release()
 
-    def held(self) -> Held | None:
-        """Return the keys that may serve now, fresh or stale; ``None`` where there are none."""
-        held = self._held
-        return held if held is not None and self._clock() < held.usable_until else None
+    def cached(self) -> CachedKeySet | None:
+        """Return the key set that may be used now, fresh or stale; ``None`` if there is none."""
+        cached = self._cached
+        return cached if cached is not None and self._clock() < cached.usable_until else None
 
     def generation(self) -> int | None:
-        """Return the generation of the keys that may serve now; ``None`` where there are none."""
-        held = self.held()
-        return held.generation if held else None
+        """Return the generation of the key set that may be used now; ``None`` if there is none."""
+        cached = self.cached()
+        return cached.generation if cached else None
 
     def age(self) -> float | None:
-        """Return how many seconds ago the keys that may serve now were fetched; ``None`` where there are none."""
-        held = self.held()
-        return self._clock() - held.fetched_at if held else None
+        """Return how many seconds ago the usable key set was fetched; ``None`` if there is none."""
+        cached = self.cached()
+        return self._clock() - cached.fetched_at if cached else None
 
     def is_fresh(self) -> bool:
-        """Whether keys are held that are not past their TTL."""
-        held = self._held
-        return held is not None and self._clock() < held.fresh_until
+        """Return whether a key set is cached that is not past its TTL."""
+        cached = self._cached
+        return cached is not None and self._clock() < cached.fresh_until
 
     def failing(self) -> bool:
-        """Whether the last fetch failed."""
+        """Return whether the last fetch failed."""
         return self._schedule.last_failed
 
-    def find(self, kid: str | None, algorithm: str) -> Verifier | None:
-        """Return the verifier for a token's ``kid`` and ``algorithm``; ``None`` where the issuer has no such key.
+    def find(self, kid: str | None, algorithm: str) -> SignatureVerifier | None:
+        """Return the verifier for a token's ``kid`` and ``algorithm``; ``None`` if the issuer has no such key.
 
-        Waits for a fetch where no usable keys are held, or where ``kid`` is unknown and the cooldown allows one, but no
-        longer than that fetch may take. Raises ``KeysUnavailable`` where the answer is not known.
+        Waits for a fetch if no usable keys are cached, or if ``kid`` is unknown and the cooldown allows a fetch, but no
+        longer than that fetch may take. Raises ``KeysUnavailable`` if the issuer's keys cannot be fetched.
         """
-        for _ in range(2):  # the fetch that is joined first may have begun before the key was published
-            held = self.held()
-            if held is not None:
-                verifier = held.key_set.find(kid, algorithm)
-                if verifier is not None or held.key_set.answers(kid, algorithm):
+        for _ in range(2):  # the first in-flight fetch may have begun before the issuer published the key
+            cached = self.cached()
+            if cached is not None:
+                verifier = cached.key_set.find(kid, algorithm)
+                if verifier is not None or cached.key_set.knows(kid, algorithm):
                     return verifier
-                self._journal.unknown_key()
-            fetch, begun_here = self._fetch_for(held, lambda key_set: key_set.answers(kid, algorithm))
+                self._observer.unknown_key(self.issuer)
+            fetch, begun_here = self._join_or_begin(cached, WantedKey(kid, algorithm))
             if fetch is None:
                 return None
             self._wait_for(fetch)
             if begun_here:
                 break
-        held = self.held()
-        if held is None:
+        cached = self.cached()
+        if cached is None:
             with self._lock:
-                raise self._unavailable(self._clock(), holding=False)
-        return held.key_set.find(kid, algorithm)
+                raise self._unavailable()
+        return cached.key_set.find(kid, algorithm)
 
-    def _fetch_for(self, held: Held | None, answers: Callable[[KeySet], bool]) -> tuple[Flight | None, bool]:
-        """Return the fetch to wait for, and whether it begins here; no fetch where asking again would be no use."""
+    def _join_or_begin(self, cached: CachedKeySet | None, wanted: WantedKey) -> tuple[InFlightFetch | None, bool]:
+        """Return the fetch to wait for, and whether it begins here; ``None`` if the cooldown allows no fetch."""
         with self._lock:
             now, schedule = self._clock(), self._schedule
-            self._give_up_on_lost(now)
-            if self._under_way is not None:
-                return self._under_way, False
-            if held is None:
+            self._abandon_lost_fetch(now)
+            if self._in_flight is not None:
+                return self._in_flight, False
+            if cached is None:
                 if schedule.allows(now):
                     return self._begin(now), True
-                raise self._unavailable(now, holding=False)
+                raise self._unavailable()
             if schedule.allows_for_unknown(now):
-                return self._begin(now, answers), True
-            first = schedule.want_for_unknown()
-            self._journal.cooling_down(first)
+                return self._begin(now, wanted), True
+            first, schedule.wanted = schedule.wanted is None, wanted
+            self._observer.cooling_down(self.issuer)
             if first:
+                self._log(logging.INFO, "jwks_cooldown")
                 self.on_change()
             if schedule.last_failed:
-                raise self._unavailable(now, holding=True)
+                raise self._unavailable()
             return None, False
 
-    def _wait_for(self, fetch: Flight) -> None:
-        with self._waiting_room.seat() as seated:
-            left = fetch.begun + self._policy.timeout - self._clock()
-            if seated and fetch.wait(max(0.0, left)) and not fetch.failed:
+    def _wait_for(self, fetch: InFlightFetch) -> None:
+        if self._waiters.acquire(blocking=False):
+            try:
+                left = fetch.begun + self._policy.timeout - self._clock()
+                done, _ = wait_for_futures([fetch.succeeded], max(0.0, left))
+            finally:
+                self._waiters.release()
+            if done and fetch.succeeded.result():
                 return
         with self._lock:
-            raise self._unavailable(self._clock(), holding=self.held() is not None)
+            raise self._unavailable()
 
-    def _unavailable(self, now: float, holding: bool) -> KeysUnavailable:
-        """The lock is held."""
-        under_way = self._under_way
-        retry_at = under_way.begun + self._policy.timeout if under_way else self._schedule.retry_at(holding)
-        return KeysUnavailable(self.issuer, retry_at - now)
+    def _unavailable(self) -> KeysUnavailable:
+        """Return the error to raise. The caller holds the lock."""
+        fetch = self._in_flight
+        if fetch is not None:
+            retry_at = fetch.begun + self._policy.timeout
+        else:
+            retry_at = self._schedule.retry_at(has_keys=self.cached() is not None)
+        return KeysUnavailable(self.issuer, retry_at - self._clock())
 
     def until_due(self) -> float:
-        """Seconds until there is something to do: the next scheduled fetch, or the end of a lost one."""
+        """Return the seconds until the next scheduled fetch, or until an in-flight fetch counts as lost."""
         with self._lock:
-            under_way = self._under_way
-            due = under_way.begun + self._policy.timeout + GRACE if under_way else self._schedule.next_due()
+            fetch = self._in_flight
+            due = fetch.begun + self._policy.timeout + GRACE if fetch else self._schedule.next_due()
             return max(0.0, due - self._clock())
 
     def refresh_if_due(self) -> None:
-        """Begin the scheduled fetch where its time has come. Returns at once."""
+        """Begin the scheduled fetch if it is due. Does not wait for it."""
         with self._lock:
             now = self._clock()
-            self._give_up_on_lost(now)
-            if self._under_way is not None:
+            self._abandon_lost_fetch(now)
+            if self._in_flight is not None:
                 return
             if self._schedule.due(now):
                 self._begin(now)
-            elif self._schedule.due_for_unknown(now):
-                self._begin(now, lambda key_set: False)  # made up for: whose key id it was is not known any more
+            elif self._schedule.wanted is not None and self._schedule.allows_for_unknown(now):
+                self._begin(now, self._schedule.wanted)
 
-    def _begin(self, now: float, answers: Callable[[KeySet], bool] | None = None) -> Flight:
-        """Begin a fetch in a thread of its own. The lock is held."""
-        fetch = Flight(now, answers)
+    def _begin(self, now: float, wanted: WantedKey | None = None) -> InFlightFetch:
+        """Begin a fetch in a thread of its own. The caller holds the lock."""
+        fetch = InFlightFetch(now, wanted)
         threading.Thread(target=self._run, args=(fetch,), name="jwks-fetch", daemon=True).start()
-        self._under_way = fetch
-        self._schedule.begun(now, for_unknown=answers is not None)
+        self._in_flight = fetch
+        self._schedule.begun(now, wanted)
         return fetch
 
-    def _give_up_on_lost(self, now: float) -> None:
-        """Count a fetch as failed that should have ended: one that hangs in the resolver, say. The lock is held."""
-        fetch = self._under_way
+    def _abandon_lost_fetch(self, now: float) -> None:
+        """Count a fetch as failed that is past its deadline: name resolution may hang. The caller holds the lock."""
+        fetch = self._in_flight
         if fetch is not None and now >= fetch.begun + self._policy.timeout + GRACE:
-            self._under_way = None
-            self._settle_failure(fetch, "no whole answer before the deadline")
-            fetch.finish(failed=True)
+            self._in_flight = None
+            self._note_failure(fetch, "no whole response before the deadline")
+            fetch.succeeded.set_result(False)
 
-    def _run(self, fetch: Flight) -> None:
-        answer, failure, outcome = None, "the fetch broke", "failed"
-        held, began = self._held, time.perf_counter()
+    def _run(self, fetch: InFlightFetch) -> None:
+        fetched, failure, outcome = None, "unhandled exception", "failed"
+        before, began = self._cached, time.perf_counter()
         try:
-            document = self._fetch(held.etag if held else None, fetch.answers)
-            answer = renewed(held, document, self._allowed, self._policy, self._clock())
+            document = self._fetch(before.etag if before else None, fetch.wanted)
+            fetched = updated(before, document, self._allowed, self._policy, self._clock())
             outcome = "shared" if document.age else "ok"
         except (FetchFailed, BadKeySet) as error:
             failure = str(error)
         except Deferred:
             outcome = "deferred"
         except Exception:
-            self._journal.broke()
+            log.exception(Event("jwks_fetch_error", issuer=self.issuer))
         with self._lock:
-            if self._under_way is not fetch:
-                return  # given up on
-            self._under_way = None
-            self._journal.fetched(outcome, time.perf_counter() - began)
+            if self._in_flight is not fetch:
+                return  # abandoned
+            self._in_flight = None
+            self._observer.fetched(self.issuer, outcome, time.perf_counter() - began)
             if outcome == "deferred":
-                self._schedule.want_for_unknown()
-            elif answer is None:
-                self._settle_failure(fetch, failure)
+                self._schedule.wanted = fetch.wanted
+            elif fetched is None:
+                self._note_failure(fetch, failure)
             else:
-                self._settle_success(held, answer)
-        fetch.finish(failed=outcome == "failed")
+                self._note_success(before, fetched)
+        fetch.succeeded.set_result(outcome != "failed")
         self.on_change()
 
-    def _settle_success(self, before: Held | None, answer: Held) -> None:
-        """Take over a good answer. The lock is held."""
-        self._journal.answered(before, answer, self._schedule.last_failed, self._clock())
-        self._held = answer
-        self._schedule.succeeded(answer.fetched_at, answer.fresh_until - answer.fetched_at)
+    def _note_success(self, before: CachedKeySet | None, fetched: CachedKeySet) -> None:
+        """Cache ``fetched``; log the end of an outage, first keys and rotations. The caller holds the lock."""
+        self._logged_age = ""
+        epoch, keys = time.time() - self._clock(), len(fetched.key_set.keys)
+        self._observer.holds(self.issuer, keys, epoch + fetched.fetched_at, epoch + fetched.fresh_until)
+        if self._schedule.last_failed:
+            self._log(logging.INFO, "jwks_outage_over")
+        if before is None or before.generation != fetched.generation:
+            self._log(logging.INFO, "jwks_rotated" if before else "jwks_first_keys", keys=keys)
+            for skipped in fetched.key_set.unusable:
+                self._log(logging.WARNING, "jwks_key_skipped", kid=printable(skipped.kid), why=skipped.why)
+        self._cached = fetched
+        self._schedule.succeeded(fetched.fetched_at, fetched.fresh_until - fetched.fetched_at)
 
-    def _settle_failure(self, fetch: Flight, why: str) -> None:
-        """Take over that there is no answer. The lock is held."""
-        now, held = self._clock(), self._held
-        self._journal.failed(why, held, now, self._schedule.last_failed)
-        fresh = held is not None and now < held.fresh_until
-        self._schedule.failed(now, back_off=fetch.answers is None or not fresh)  # strangers' kids start no back-off
+    def _note_failure(self, fetch: InFlightFetch, why: str) -> None:
+        """Log the start of an outage, and when cached keys become stale or expire. The caller holds the lock."""
+        now, cached = self._clock(), self._cached
+        if not self._schedule.last_failed:
+            self._log(logging.WARNING, "jwks_outage_begins", why=why)
+        fresh = cached is not None and now < cached.fresh_until
+        if cached is not None and not fresh:
+            stale = now < cached.usable_until
+            event = "jwks_serving_stale" if stale else "jwks_keys_expired"
+            if not stale:
+                self._observer.holds_none(self.issuer)
+            if event != self._logged_age:
+                self._log(logging.WARNING, event, seconds_left=max(0, int(cached.usable_until - now)))
+            self._logged_age = event
+        # an unknown kid from an untrusted client must not start a back-off
+        self._schedule.failed(now, back_off=fetch.wanted is None or not fresh)
 
-
-LONGEST_PAUSE = 3600.0
-"""Seconds after which the thread looks around, even where nothing is due."""
+    def _log(self, level: int, event: str, **fields: object) -> None:
+        log.log(level, Event(event, issuer=self.issuer, **fields))
 
 
 class KeySets(Mapping[str, RemoteKeySet]):
@@ -512,40 +419,37 @@ class KeySets(Mapping[str, RemoteKeySet]):
         return len(self._by_issuer)
 
     def readiness(self) -> str:
-        """``ok`` where every issuer has fresh keys and answers, ``degraded`` where one does not, ``unavailable``
-        where none has keys that may serve.
-        """
-        held = [key_set.held() for key_set in self.values()]
-        if not any(held):
+        """Return ``ok``, ``degraded`` if an issuer has no usable keys or fails, ``unavailable`` if none has any."""
+        cached = [key_set.cached() for key_set in self.values()]
+        if not any(cached):
             return "unavailable"
-        fine = all(held) and not any(key_set.failing() for key_set in self.values())
+        fine = all(cached) and not any(key_set.failing() for key_set in self.values())
         return "ok" if fine else "degraded"
 
     def start(self) -> None:
-        """Begin the first fetches, and keep the sets fresh for as long as the process lives, forked children too."""
+        """Begin the first fetches, and refresh the key sets for as long as this process and its forks live."""
         self._start_thread()
-        # a forked child has this object, but not its threads, and for ever the locks that one of them held: a module's,
-        # say, which the first fetch imports
-        reference = weakref.ref(self)
+        # a forked child has none of the threads, but every lock that one of them held: the import lock of a module
+        # that the first fetch imports, say
         os.register_at_fork(
-            before=lambda: _each(reference(), RemoteKeySet.hold_still),
-            after_in_parent=lambda: _each(reference(), RemoteKeySet.go_on),
-            after_in_child=lambda: _revive(reference()),
+            before=lambda: self._each(RemoteKeySet.acquire_for_fork),
+            after_in_parent=lambda: self._each(RemoteKeySet.release_after_fork),
+            after_in_child=self._restart,
         )
 
     def wait_for_first_fetches(self, seconds: float) -> None:
-        """Wait until each issuer has answered once, well or badly, but no longer than that."""
+        """Wait until a fetch from each issuer has succeeded or failed, for ``seconds`` at most."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not all(each.held() or each.failing() for each in self.values()):
+        while time.monotonic() < end and not all(each.cached() or each.failing() for each in self.values()):
             time.sleep(0.01)
 
     def _start_thread(self) -> None:
         self._wake = threading.Event()
         for key_set in self.values():
             key_set.on_change = self._wake.set
-        threading.Thread(target=self._keep_fresh, name="jwks-refresh", daemon=True).start()
+        threading.Thread(target=self._refresh_forever, name="jwks-refresh", daemon=True).start()
 
-    def _keep_fresh(self) -> None:
+    def _refresh_forever(self) -> None:
         while True:
             self._wake.clear()
             pause = LONGEST_PAUSE
@@ -553,22 +457,15 @@ class KeySets(Mapping[str, RemoteKeySet]):
                 for key_set in self.values():
                     key_set.refresh_if_due()
                     pause = min(pause, key_set.until_due())
-            except Exception:  # this thread has to outlive whatever happens: a thread that could not be started, say
-                log.exception(Event("jwks_refresh_broke"))
+            except Exception:  # this thread must not end: starting a fetch's thread may fail once, say
+                log.exception(Event("jwks_refresh_error"))
                 pause = 1.0
             self._wake.wait(pause)
 
-    def _revive(self) -> None:
-        for key_set in self.values():
-            key_set.restart()
+    def _restart(self) -> None:
+        self._each(RemoteKeySet.reset)
         self._start_thread()
 
-
-def _each(key_sets: KeySets | None, action: Callable[[RemoteKeySet], None]) -> None:
-    for key_set in key_sets.values() if key_sets is not None else ():
-        action(key_set)
-
-
-def _revive(key_sets: KeySets | None) -> None:
-    if key_sets is not None:
-        key_sets._revive()
+    def _each(self, method: Callable[[RemoteKeySet], None]) -> None:
+        for key_set in self.values():
+            method(key_set)

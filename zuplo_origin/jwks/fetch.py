@@ -1,4 +1,4 @@
-"""One HTTP exchange with an issuer, bounded in time and size."""
+"""One HTTP exchange with an issuer, limited in time and size."""
 
 import ipaddress
 import os
@@ -18,80 +18,82 @@ from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from zuplo_origin.encoding import load_json
 
+from .keys import KeySet, WantedKey
+
 
 class Deadline:
-    """``seconds`` from now, after which every connection that was opened under it is shut.
+    """A time limit, ``seconds`` from now, at which all registered connections are shut down. A context manager.
 
-    A socket's timeout starts anew with each byte: a server that sends one in a while holds its client for ever. So the
-    connections are shut from outside, which ends whatever waits for them. A context manager: its end stops the watch.
+    A socket's timeout starts again with each byte, so a server that sends a byte now and then can keep its client
+    waiting forever. A timer shuts the connections down instead, which ends every read and write on them.
     """
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
-        self._watch = threading.Timer(seconds, self._shut)
-        self._watch.daemon = True
-        self._guard = threading.Lock()  # guards the two below
+        self._timer = threading.Timer(seconds, self._shut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()  # guards the two below
         self._sockets: list[socket.socket] = []
         self._over = False
 
     def __enter__(self) -> "Deadline":
-        self._watch.start()
+        self._timer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._watch.cancel()
-        with self._guard:
-            for held in self._sockets:
-                held.close()
+        self._timer.cancel()
+        with self._lock:
+            for connection in self._sockets:
+                connection.close()
             self._sockets.clear()
 
     def left(self) -> float:
-        """Seconds until the end; ``TimeoutError`` where it has passed."""
+        """Return the seconds until the deadline. Raises ``TimeoutError`` if it has passed."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return left
 
     def over(self) -> bool:
-        """Whether the end has passed."""
+        """Return whether the deadline has passed."""
         return time.monotonic() >= self._end
 
-    def hold(self, connected: socket.socket) -> None:
-        """Shut ``connected`` when the time is over."""
-        # a duplicate: TLS takes the socket itself over, and the shutdown reaches the connection through either
+    def watch(self, connected: socket.socket) -> None:
+        """Shut ``connected`` down at the deadline."""
+        # a duplicate: TLS takes over the socket itself, and a shutdown works through either
         duplicate = socket.socket(fileno=os.dup(connected.fileno()))
-        with self._guard:
+        with self._lock:
             self._sockets.append(duplicate)
             if self._over:
                 _shut_down(duplicate)
 
     def _shut(self) -> None:
-        with self._guard:
+        with self._lock:
             self._over = True
-            for held in self._sockets:
-                _shut_down(held)
+            for connection in self._sockets:
+                _shut_down(connection)
 
 
 def _shut_down(connected: socket.socket) -> None:
     try:
         connected.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the other side was faster
+        return  # the server has closed the connection
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """A transport of ``requests`` whose connections end with a deadline."""
+    """A transport of ``requests`` whose connections are shut down at a deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
-                return _held(super()._new_conn(), deadline)
+                return _watched(super()._new_conn(), deadline)
 
         class Secure(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                return _held(super()._new_conn(), deadline)
+                return _watched(super()._new_conn(), deadline)
 
         self._classes = {"http": Plain, "https": Secure}
         super().__init__()
@@ -102,43 +104,45 @@ class DeadlineAdapter(HTTPAdapter):
         return pool
 
 
-def _held(connected: socket.socket, deadline: Deadline) -> socket.socket:
-    deadline.hold(connected)
+def _watched(connected: socket.socket, deadline: Deadline) -> socket.socket:
+    deadline.watch(connected)
     return connected
 
 
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})", re.IGNORECASE)
 
-_TOO_SLOW = "no whole answer before the deadline"
+_TOO_SLOW = "no whole response before the deadline"
 
 
 class FetchFailed(Exception):
-    """No usable answer. Its text says why, in words of our own: nothing that the server sent."""
+    """A fetch without a usable response. Its text is the reason, and quotes nothing from the server."""
 
 
 class Deferred(Exception):
-    """The issuer was not asked: unknown key ids have caused as many fetches of a fleet as they may."""
+    """A fetch that was not made: unknown keys have caused as many fetches of all processes together as they may."""
 
 
 class ConnectionBroken(FetchFailed):
-    """The connection could not be made, or broke: worth one more try."""
+    """A connection that could not be opened, or broke. One more attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A server's answer: ``body`` is ``None`` where it said that nothing has changed (RFC 9110, section 15.4.5).
+    """A server's response. ``body`` is ``None`` for status 304, not modified (RFC 9110, section 15.4.5).
 
-    ``max_age`` is in seconds (RFC 9111, section 5.2.2.1); ``age`` is how many seconds ago it came, to another process.
+    ``max_age`` is in seconds (RFC 9111, section 5.2.2.1). For a response that another process fetched, ``age`` is how
+    many seconds ago. ``key_set`` is the parsed body, if it was parsed already.
     """
 
     body: bytes | None
     etag: str | None = None
     max_age: int | None = None
     age: float = 0.0
+    key_set: KeySet | None = None
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the host of ``url`` is this machine: ``localhost``, 127.0.0.0/8 or ::1."""
+    """Return whether the host of ``url`` is this machine: ``localhost``, 127.0.0.0/8 or ::1."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -149,10 +153,10 @@ def is_loopback(url: str) -> bool:
 
 
 def fetch(url: str, deadline: Deadline, max_bytes: int, etag: str | None = None) -> Document:
-    """Return what ``url`` answers, within ``deadline`` and ``max_bytes`` as they come out of decompression.
+    """Return the document at ``url``, if it arrives by the ``deadline`` and has at most ``max_bytes`` decompressed.
 
-    ``etag`` is the one of the document held, if any. A connection that breaks is tried once more. Raises
-    ``FetchFailed`` for anything but a whole 200, or a 304 where an ``etag`` was given.
+    ``etag`` is that of the cached document, if any. A connection that breaks is tried once more. Raises
+    ``FetchFailed`` for anything but a complete 200, or a 304 if an ``etag`` was given.
     """
     try:
         return _attempt(url, deadline, max_bytes, etag)
@@ -164,7 +168,7 @@ def _attempt(url: str, deadline: Deadline, max_bytes: int, etag: str | None) -> 
     try:
         return _exchange(url, deadline, max_bytes, etag)
     except requests.exceptions.SSLError as error:
-        raise FetchFailed("TLS failed: the certificate is not trusted, or the server speaks no TLS") from error
+        raise FetchFailed("TLS failed: the certificate is not trusted, or the server does not use TLS") from error
     except (TimeoutError, requests.Timeout, ReadTimeoutError) as error:
         raise FetchFailed(_TOO_SLOW) from error
     except (requests.ConnectionError, ProtocolError) as error:
@@ -172,7 +176,7 @@ def _attempt(url: str, deadline: Deadline, max_bytes: int, etag: str | None) -> 
             raise FetchFailed(_TOO_SLOW) from error
         raise ConnectionBroken("the connection failed") from error
     except (requests.RequestException, HTTPError, ValueError) as error:
-        raise FetchFailed("the exchange failed") from error
+        raise FetchFailed("the response is not valid HTTP") from error
 
 
 def _exchange(url: str, deadline: Deadline, max_bytes: int, etag: str | None) -> Document:
@@ -191,13 +195,13 @@ def _exchange(url: str, deadline: Deadline, max_bytes: int, etag: str | None) ->
             if response.status_code == 304 and etag is not None:
                 return Document(None, etag, _max_age(response))
             if response.status_code != 200:
-                raise FetchFailed(f"the answer has status {response.status_code}, not 200")
+                raise FetchFailed(f"the response has status {response.status_code}, not 200")
             body = _read(response, deadline, max_bytes)
             return Document(body, response.headers.get("ETag"), _max_age(response))
 
 
 def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stands where ``requests`` would otherwise look into ``.netrc``."""
+    """Keep ``requests`` from reading credentials from ``.netrc``."""
     return request
 
 
@@ -210,7 +214,7 @@ def _read(response: requests.Response, deadline: Deadline, max_bytes: int) -> by
             return bytes(body)
         body += chunk
         if len(body) > max_bytes:
-            raise FetchFailed(f"the answer is larger than {max_bytes} bytes")
+            raise FetchFailed(f"the response is larger than {max_bytes} bytes")
 
 
 def _max_age(response: requests.Response) -> int | None:
@@ -219,11 +223,11 @@ def _max_age(response: requests.Response) -> int | None:
 
 
 DISCOVERY = "discovery"
-"""In place of a URL: ask the issuer where its keys are."""
+"""The value that stands for a URL: read it from the issuer's discovery document."""
 
 
 def is_acceptable_url(url: str) -> bool:
-    """Whether keys may be fetched from ``url``: https with a host, or http on loopback; no credentials, no fragment."""
+    """Return whether keys may be fetched from ``url``: https, or http on loopback; no credentials, no fragment."""
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0
@@ -236,9 +240,9 @@ def is_acceptable_url(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Source:
-    """Fetches the key set of ``issuer`` from ``url``, or from where the issuer says (OpenID Connect Discovery 1.0, 4).
+    """The key set of ``issuer`` at ``url``, or at its discovered URL (OpenID Connect Discovery 1.0, section 4).
 
-    ``timeout`` is in seconds, for everything together; ``max_bytes`` holds for each document.
+    ``timeout`` is in seconds, for the whole fetch; ``max_bytes`` limits each document.
     """
 
     issuer: str
@@ -246,11 +250,8 @@ class Source:
     timeout: float
     max_bytes: int
 
-    def fetch(self, etag: str | None = None, answers: object = None) -> Document:
-        """Return the issuer's answer; ``FetchFailed`` where there is no usable one.
-
-        What the answer is wanted for, ``answers``, makes no difference here.
-        """
+    def fetch(self, etag: str | None = None, wanted: WantedKey | None = None) -> Document:
+        """Return the issuer's response. Raises ``FetchFailed``. ``wanted`` makes no difference here."""
         with Deadline(self.timeout) as deadline:
             url = self._discovered(deadline) if self.url == DISCOVERY else self.url
             return fetch(url, deadline, self.max_bytes, etag)
@@ -262,8 +263,8 @@ class Source:
         except ValueError:
             raise FetchFailed("the discovery document is not JSON") from None
         if not isinstance(metadata, dict) or metadata.get("issuer") != self.issuer:
-            raise FetchFailed("the discovery document is another issuer's")
+            raise FetchFailed("the discovery document is not this issuer's")
         jwks_uri = metadata.get("jwks_uri")
         if not isinstance(jwks_uri, str) or not is_acceptable_url(jwks_uri):
-            raise FetchFailed("the discovery document names no https jwks_uri")
+            raise FetchFailed("the discovery document has no jwks_uri with https")
         return jwks_uri

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -21,7 +21,7 @@ from zuplo_origin.encoding import decode_base64url, load_json
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The key type and, where it matters, the one curve that an algorithm takes (RFC 7518, section 3.1; RFC 8037)."""
+    """The key type, and the curve if there is one, of an algorithm's keys (RFC 7518, section 3.1; RFC 8037)."""
 
     kty: str
     crv: str | None = None
@@ -39,26 +39,28 @@ ALGORITHMS = {
     "ES384": Algorithm("EC", "P-384"),
     "ES512": Algorithm("EC", "P-521"),
 }
-"""What ``JWT_ALGORITHMS`` may name."""
+"""The values that ``JWT_ALGORITHMS`` accepts."""
 
 ALIASES = {"EdDSA": ("EdDSA", "Ed25519")}
 """Further names of an algorithm in tokens and keys: RFC 9864 calls EdDSA over Ed25519 ``Ed25519``."""
 
 
 def names_of(algorithm: str) -> tuple[str, ...]:
-    """Return every name that tokens and keys may use for ``algorithm``, its own included."""
+    """Return all names that tokens and keys may use for ``algorithm``."""
     return ALIASES.get(algorithm, (algorithm,))
 
 
 SIGNATURE_BYTES = 64
-"""Of Ed25519 (RFC 8032, section 5.1.6)."""
+"""Length of an Ed25519 signature (RFC 8032, section 5.1.6)."""
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 
 
 class RSAKey(CryptographyRSAKey):
-    """An RSA key for RS256 to RS512 (RFC 7518, section 3.3), and for PS256 to PS512, whose salt is as long as the hash
-    (section 3.5). Padding and hash are made once; python-jose's own makes them for each signature.
+    """An RSA key for RS256 to RS512 (RFC 7518, section 3.3), and for PS256 to PS512 (section 3.5).
+
+    The salt of PS256 to PS512 is as long as the hash. Padding and hash are created once for a key; python-jose creates
+    them for each signature.
     """
 
     def __init__(self, key: Any, algorithm: str) -> None:
@@ -81,10 +83,10 @@ class RSAKey(CryptographyRSAKey):
 
 
 class EdDSAKey(Key):
-    """An Ed25519 key, public or private, out of its JWK (RFC 8037, section 2).
+    """An Ed25519 key, public or private, from its JWK (RFC 8037, section 2).
 
-    libsodium takes half of OpenSSL's time for it, and no key or signature of small order, nor another spelling of one.
-    Raises ``ValueError`` where ``x`` is no such key.
+    libsodium takes half of OpenSSL's time, and rejects keys and signatures of small order and non-canonical encodings.
+    Raises ``ValueError`` if ``x`` is not a valid key.
     """
 
     def __init__(self, key: dict[str, Any], algorithm: str) -> None:
@@ -92,11 +94,11 @@ class EdDSAKey(Key):
         self._private = PrivateEd25519Key(decode_base64url(key["d"])) if "d" in key else None
         self._public = VerifyKey(decode_base64url(key["x"]))
         if not crypto_core_ed25519_is_valid_point(bytes(self._public)):
-            raise ValueError("no point of Ed25519's prime-order group")
+            raise ValueError("not a point of the prime-order group of Ed25519")
 
     def sign(self, msg: bytes) -> bytes:
         if self._private is None:
-            raise TypeError("a public key does not sign")
+            raise TypeError("a public key cannot sign")
         return self._private.sign(msg).signature
 
     def verify(self, msg: bytes, sig: bytes) -> bool:
@@ -122,16 +124,16 @@ _COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
-class Verifier(Protocol):
-    """What checks a signature: python-jose's ``Key``."""
+class SignatureVerifier(Protocol):
+    """A public key with its algorithm: the part of python-jose's ``Key`` that checks signatures."""
 
     def verify(self, msg: bytes, sig: bytes) -> bool: ...
 
 
 class UnusableKey(Exception):
-    """A JWK that verifies nothing here. Its text says why, in words of our own.
+    """A JWK that cannot verify tokens here. Its text is the reason, and quotes nothing from the JWK.
 
-    ``lacking`` are the algorithms that it could be used with, were they allowed.
+    ``lacking`` are the algorithms that the key could be used with if the settings allowed them.
     """
 
     def __init__(self, why: str, lacking: tuple[str, ...] = ()) -> None:
@@ -141,9 +143,9 @@ class UnusableKey(Exception):
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A public key of an issuer, ready to verify: built once, as its set arrives.
+    """A public key of an issuer, built once when its key set arrives.
 
-    ``verifiers`` holds one for each name of an algorithm that the key is for and that is allowed.
+    ``verifiers`` has one entry for each name of an allowed algorithm that the key can be used with.
     """
 
     kid: str | None
@@ -152,13 +154,13 @@ class SigningKey:
     bits: int | None
     alg: str | None
     use: str | None
-    verifiers: Mapping[str, Verifier] = field(repr=False)
+    verifiers: Mapping[str, SignatureVerifier] = field(repr=False)
 
 
 def signing_key(entry: Any, allowed: frozenset[str]) -> SigningKey:
-    """Return the key that ``entry``, a member of a key set, describes, for the ``allowed`` algorithms.
+    """Return the key that the JWK ``entry`` describes, for the ``allowed`` algorithms.
 
-    Raises ``UnusableKey`` where it describes none, or none that fits (RFC 7517, section 4; RFC 7518, section 6).
+    Raises ``UnusableKey`` if it does not describe a key for one of them (RFC 7517, section 4; RFC 7518, section 6).
     """
     if not isinstance(entry, dict):
         raise UnusableKey("it is not an object whose members are all named once")
@@ -171,14 +173,14 @@ def signing_key(entry: Any, allowed: frozenset[str]) -> SigningKey:
         if algorithm.kty == kty and algorithm.crv in (None, crv) and (alg is None or alg in names_of(name))
     ]
     if not fitting:
-        raise UnusableKey("its alg does not go with its kty and crv, or is not a signature's")
+        raise UnusableKey("its alg does not match its kty and crv, or is not a signature algorithm")
     if not allowed.intersection(fitting):
         raise UnusableKey(f"its algorithm is not allowed: JWT_ALGORITHMS lacks {' and '.join(fitting)}", tuple(fitting))
     try:
         public = {name: entry[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in entry}
         built = {name: jwk.construct(public, name) for name in fitting if name in allowed}
-    except (JOSEError, UnsupportedAlgorithm, ValueError) as error:  # a point off its curve, an even exponent
-        raise UnusableKey("its numbers are no key") from error
+    except (JOSEError, UnsupportedAlgorithm, ValueError) as error:  # a point that is not on its curve, an even exponent
+        raise UnusableKey("its numbers are not a valid key") from error
     verifiers = {alias: verifier for name, verifier in built.items() for alias in names_of(name)}
     return SigningKey(kid, kty, crv, bits, alg, use, verifiers)
 
@@ -196,11 +198,11 @@ def _check_purpose(entry: dict[str, Any], use: str | None) -> None:
     if "key_ops" in entry:
         operations = entry["key_ops"]
         if not isinstance(operations, list) or "verify" not in operations:
-            raise UnusableKey("its key_ops lack verify")
+            raise UnusableKey("its key_ops do not include verify")
     if entry.get("kty") == "oct":
-        raise UnusableKey("it is symmetric: whoever reads it could sign")
+        raise UnusableKey("it is symmetric: any reader of the key set could sign with it")
     if any(name in entry for name in _PRIVATE):
-        raise UnusableKey("it is private: its issuer has published what it signs with")
+        raise UnusableKey("it is private: its issuer has published its private key")
 
 
 def _check_material(entry: dict[str, Any]) -> tuple[str, str | None, int | None]:
@@ -210,7 +212,7 @@ def _check_material(entry: dict[str, Any]) -> tuple[str, str | None, int | None]
         bits = int.from_bytes(_octets(entry, "n"), "big").bit_length()
         _octets(entry, "e")
         if bits < MIN_RSA_BITS:
-            raise UnusableKey(f"it has {bits} bits: RSA takes {MIN_RSA_BITS} or more")
+            raise UnusableKey(f"it has {bits} bits: RSA keys need {MIN_RSA_BITS} or more")
         return "RSA", None, bits
     if kty == "EC" and isinstance(crv, str) and crv in _COORDINATE_BYTES:
         for name in ("x", "y"):
@@ -219,7 +221,7 @@ def _check_material(entry: dict[str, Any]) -> tuple[str, str | None, int | None]
     if kty == "OKP" and crv == "Ed25519":
         _octets(entry, "x", 32)
         return "OKP", crv, None
-    raise UnusableKey("its kty and crv are none that verify here")
+    raise UnusableKey("its kty and crv are not supported")
 
 
 def _octets(entry: dict[str, Any], name: str, size: int | None = None) -> bytes:
@@ -229,17 +231,17 @@ def _octets(entry: dict[str, Any], name: str, size: int | None = None) -> bytes:
     except ValueError:
         octets = b""
     if not octets or (size is not None and len(octets) != size):
-        raise UnusableKey(f"its {name} is missing, or not base64url of the right length")
+        raise UnusableKey(f"its {name} is missing, or is not base64url of the right length")
     return octets
 
 
 class BadKeySet(Exception):
-    """An answer that is no key set, or holds no key that could verify anything. Its text says which."""
+    """A response that is not a key set, or that has no usable key. Its text is the reason."""
 
 
 @dataclass(frozen=True)
-class Unusable:
-    """An entry that was skipped, and why. ``lacking`` are algorithms that it could be used with, were they allowed."""
+class SkippedKey:
+    """A JWK that was skipped, and why. ``lacking`` is described at ``UnusableKey``."""
 
     kid: str | None
     kty: str | None
@@ -250,16 +252,23 @@ class Unusable:
     lacking: tuple[str, ...] = ()
 
 
+class WantedKey(NamedTuple):
+    """The key that a token asks for. ``kid`` is ``None`` if the token names no key."""
+
+    kid: str | None
+    algorithm: str
+
+
 @dataclass(frozen=True)
 class KeySet:
-    """The keys of one issuer. Nothing in it changes: a later answer makes another set."""
+    """The keys of one issuer. It is immutable: a later response makes another key set."""
 
     keys: tuple[SigningKey, ...]
-    unusable: tuple[Unusable, ...]
+    unusable: tuple[SkippedKey, ...]
     by_kid: Mapping[str | None, tuple[SigningKey, ...]]
 
-    def find(self, kid: str | None, algorithm: str) -> Verifier | None:
-        """Return the one verifier for ``algorithm`` under ``kid``; ``None`` where there is none, or more than one.
+    def find(self, kid: str | None, algorithm: str) -> SignatureVerifier | None:
+        """Return the one verifier for ``kid`` and ``algorithm``; ``None`` if there is none, or more than one.
 
         ``kid`` is ``None`` for a token that names no key: then exactly one of all keys has to fit.
         """
@@ -267,20 +276,20 @@ class KeySet:
         fitting = [key.verifiers[algorithm] for key in candidates if algorithm in key.verifiers]
         return fitting[0] if len(fitting) == 1 else None
 
-    def answers(self, kid: str | None, algorithm: str) -> bool:
-        """Whether the set has something to say of ``kid``: then a fetch would not help a token whose key does not fit.
+    def knows(self, kid: str | None, algorithm: str) -> bool:
+        """Return whether the key set has a key for a token, usable or not: then a newer key set is not needed.
 
-        Without a ``kid``, whether several keys fit.
+        For a token that names no ``kid``, any key for ``algorithm`` counts.
         """
         if kid is None:
             return any(algorithm in key.verifiers for key in self.keys)
-        return kid in self.by_kid or any(kid == entry.kid for entry in self.unusable)
+        return kid in self.by_kid or any(kid == skipped.kid for skipped in self.unusable)
 
 
 def parse_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
     """Return the key set in ``body``, with keys for the ``allowed`` algorithms.
 
-    Raises ``BadKeySet`` where the document is no key set, or where no entry of it is usable.
+    Raises ``BadKeySet`` if the document is not a key set, or has no usable key.
     """
     key_set = read_key_set(body, allowed)
     if not key_set.keys:
@@ -289,25 +298,25 @@ def parse_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
 
 
 def read_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
-    """Return the key set in ``body``, whether any entry of it is usable or not: those that are not are kept note of.
+    """Return the key set in ``body``, even if none of its keys is usable.
 
-    Raises ``BadKeySet`` where the document is no key set.
+    Raises ``BadKeySet`` if the document is not a key set.
     """
     try:
         document = load_json(body, _object_or_none)
     except ValueError:
-        raise BadKeySet("the answer is not JSON") from None
+        raise BadKeySet("the response is not JSON") from None
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise BadKeySet("the answer is no key set: it has no list named keys")
+        raise BadKeySet("the response is not a key set: it has no list named keys")
     usable: list[SigningKey] = []
-    unusable: list[Unusable] = []
+    unusable: list[SkippedKey] = []
     for entry in entries:
         try:
             usable.append(signing_key(entry, allowed))
         except UnusableKey as error:
             kid, kty, crv, alg, use = (_text(entry, name) for name in ("kid", "kty", "crv", "alg", "use"))
-            unusable.append(Unusable(kid, kty, crv, alg, use, str(error), error.lacking))
+            unusable.append(SkippedKey(kid, kty, crv, alg, use, str(error), error.lacking))
     by_kid: dict[str | None, tuple[SigningKey, ...]] = {}
     for key in usable:
         by_kid[key.kid] = (*by_kid.get(key.kid, ()), key)
@@ -315,7 +324,7 @@ def read_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
 
 
 def _object_or_none(members: list[tuple[str, Any]]) -> dict[str, Any] | None:
-    """An object with a name that occurs twice is read as null: it spoils itself, not the set that it stands in."""
+    """Read an object with a duplicate name as null: one bad key must not make the whole key set unusable."""
     built = dict(members)
     return built if len(built) == len(members) else None
 

@@ -1,23 +1,23 @@
-"""The observer of key sets. In a file of its own, so that metrics do not import what fetches keys."""
+"""The observer of key sets. In a module of its own, so that metrics do not import the HTTP client."""
 
 
 class KeyObserver:
-    """Base class of observers of key sets. It does nothing. Times are in seconds since the epoch."""
+    """An observer of key sets that does nothing, to derive from. Times are in seconds since the epoch."""
 
     def begins(self, issuer: str) -> None:
-        """The client begins to cache the keys of ``issuer``; it has none yet."""
+        """Note that the keys of ``issuer`` will be cached; there are none yet."""
 
     def fetched(self, issuer: str, outcome: str, seconds: float) -> None:
-        """A fetch has ended: ``ok``, ``failed``, ``shared`` (by another process) or ``deferred`` (not made)."""
+        """Note the end of a fetch: ``ok``, ``failed``, ``shared`` (by another process) or ``deferred`` (not made)."""
 
     def holds(self, issuer: str, keys: int, fetched_at: float, fresh_until: float) -> None:
-        """A key set with that many usable keys is cached from now on."""
+        """Note that a key set with this number of usable keys is cached."""
 
     def holds_none(self, issuer: str) -> None:
-        """No cached keys are left that may serve."""
+        """Note that no usable keys are cached any more."""
 
     def unknown_key(self, issuer: str) -> None:
-        """A token named a key that is not cached."""
+        """Note that a token named a key that is not cached."""
 
     def cooling_down(self, issuer: str) -> None:
-        """It caused no fetch, because of the cooldown."""
+        """Note that an unknown key caused no fetch, because of the cooldown."""

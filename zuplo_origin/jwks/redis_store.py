@@ -1,4 +1,4 @@
-"""A store for the processes of many machines: Redis. In a file of its own, because its client takes memory."""
+"""A store for the processes of many machines. It is a module of its own: importing redis takes memory."""
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -6,7 +6,7 @@ from redis.retry import Retry
 
 PREFIX = "zuplo-origin:jwks:"
 TIMEOUT = 0.4
-"""Seconds for a connection, and for an answer."""
+"""Seconds for a connection, and for a response."""
 
 
 class RedisStore:

@@ -1,4 +1,4 @@
-"""What an issuer publishes, and what of it is usable here: for people who ask why no token is let in."""
+"""A report on the keys that an issuer publishes: which are usable, and what to change."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from .keys import BadKeySet, read_key_set
 
 @dataclass(frozen=True)
 class PublishedKey:
-    """One key as it is published. ``size`` is its curve, or its number of bits; ``why`` says why it is not usable."""
+    """One published key. ``size`` is its curve or its number of bits; ``why`` is the reason if it is not usable."""
 
     kid: str | None
     kty: str | None
@@ -24,7 +24,7 @@ class PublishedKey:
 
 @dataclass(frozen=True)
 class KeySetReport:
-    """One issuer: its keys, and what to change. ``failure`` says why there was no key set, where there was none."""
+    """The keys of one issuer, and what to change. ``failure`` is the reason if there is no key set."""
 
     issuer: str
     url: str
@@ -34,30 +34,30 @@ class KeySetReport:
 
     @property
     def usable(self) -> bool:
-        """Whether any token of this issuer could be let in."""
+        """Return whether any token of this issuer could be accepted."""
         return any(entry.usable for entry in self.entries)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+        """Return the report as a JSON object."""
         return {**asdict(self), "usable": self.usable}
 
 
 def report(source: Source, allowed: frozenset[str]) -> KeySetReport:
-    """Fetch the key set of ``source`` once, and say what is usable of it for the ``allowed`` algorithms."""
+    """Fetch the key set of ``source`` once, and report which keys are usable with the ``allowed`` algorithms."""
     try:
         key_set = read_key_set(source.fetch().body or b"", allowed)
     except (FetchFailed, BadKeySet) as error:
-        looked = f"Keys were looked for at {source.url}. Is that right (JWT_ISSUER, JWKS_URL), and reachable from here?"
-        return KeySetReport(source.issuer, source.url, str(error), advice=(looked,))
+        advice = f"Check that {source.url} is the right URL (JWT_ISSUER, JWKS_URL), and reachable from this machine."
+        return KeySetReport(source.issuer, source.url, str(error), advice=(advice,))
     usable = [
         PublishedKey(key.kid, key.kty, key.crv or str(key.bits), key.alg, key.use, usable=True) for key in key_set.keys
     ]
-    unusable = [PublishedKey(one.kid, one.kty, one.crv, one.alg, one.use, False, one.why) for one in key_set.unusable]
-    advice = [
-        f"Add one of {', '.join(one.lacking)} to JWT_ALGORITHMS to let in what the key {printable(one.kid)} signs."
-        for one in key_set.unusable
-        if one.lacking
+    unusable = [PublishedKey(key.kid, key.kty, key.crv, key.alg, key.use, False, key.why) for key in key_set.unusable]
+    changes = [
+        f"Add one of {', '.join(key.lacking)} to JWT_ALGORITHMS to accept tokens of the key {printable(key.kid)}."
+        for key in key_set.unusable
+        if key.lacking
     ]
-    if not usable and not advice:
-        advice.append("Its issuer has to publish a key that verifies: no setting here makes one of these usable.")
-    return KeySetReport(source.issuer, source.url, None, (*usable, *unusable), tuple(advice))
+    if not usable and not changes:
+        changes.append("The issuer has to publish another key: no setting makes one of these usable.")
+    return KeySetReport(source.issuer, source.url, None, (*usable, *unusable), tuple(changes))

@@ -1,111 +1,139 @@
-"""A key set that many processes share: one of them fetches it."""
+"""A key set that many processes share through a store, so that one process fetches it for all."""
 
-import base64
 import fcntl
 import hashlib
-import hmac
-import json
 import logging
 import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from queue import SimpleQueue
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from itsdangerous import BadData, Serializer
 
 from zuplo_origin.observability.logs import Event
 
 from .client import FETCHES_PER_WINDOW, Policy
 from .fetch import Deferred, Document, FetchFailed, Source
-from .keys import BadKeySet, KeySet, parse_key_set
+from .keys import BadKeySet, KeySet, WantedKey, parse_key_set
 
 log = logging.getLogger("zuplo_origin.jwks")
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-LONGEST_OPERATION = 0.5
-"""Seconds that one operation may take, a name's resolution included."""
+OPERATION_TIMEOUT = 0.5
+"""Seconds that one store operation may take, name resolution included."""
 PAUSE = 15.0
-"""Seconds in which a store that failed is not asked again."""
+"""Seconds after a failed store operation in which no other is attempted."""
+POLL_INTERVAL = 0.1
+"""Seconds between two reads of the store while another process fetches."""
+FAILURE_LIFETIME = 0.75
+"""Seconds after a failed fetch in which no other process fetches."""
+MAX_SKEW = 60.0
+"""Seconds by which the clock of another machine may be ahead."""
 
 
 class StoreDown(Exception):
-    """The store cannot be asked now."""
+    """A store that has failed, or has not responded in time."""
 
 
 class Store(Protocol):
-    """Values under names, each for a while. Any exception of an operation means that the store is down.
+    """Values under names, each with a lifetime. Any exception means that the store is down.
 
-    Nothing that comes out of it is believed as such: see ``Seal``.
+    Other processes may write to the store: only signed values are trusted.
     """
 
     def get(self, name: str, longest: int) -> bytes | None:
-        """Return the value of ``name``, cut after ``longest`` bytes; ``None`` where there is none in its time."""
+        """Return the first ``longest`` bytes of the value; ``None`` if there is none, or its lifetime is over."""
 
     def put(self, name: str, value: bytes, seconds: float) -> None:
-        """Keep ``value`` under ``name`` for ``seconds``."""
+        """Store ``value`` under ``name`` for ``seconds``."""
 
     def add(self, name: str, value: bytes, seconds: float) -> bool:
-        """The same where there is none yet; whether there was none. Of several that ask at once, one hears ``True``."""
+        """Store ``value`` unless there is one. Of concurrent calls, exactly one returns ``True``."""
 
     def delete(self, name: str) -> None:
-        """Forget ``name``."""
+        """Delete the value of ``name``, if there is one."""
+
+
+class StoreWorker(threading.Thread):
+    """Runs operations one after another, in a thread that a process may leave behind when it exits."""
+
+    def __init__(self) -> None:
+        super().__init__(name="jwks-store", daemon=True)
+        self._operations: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self.start()
+
+    def submit(self, operation: Callable[[], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        self._operations.put((future, operation))
+        return future
+
+    def end(self) -> None:
+        """End the thread after the operations that were submitted."""
+        self._operations.put(None)
+
+    def run(self) -> None:
+        while (item := self._operations.get()) is not None:
+            future, operation = item
+            if future.set_running_or_notify_cancel():  # not after its caller has stopped waiting
+                try:
+                    future.set_result(operation())
+                except Exception as error:
+                    future.set_exception(error)
 
 
 class BoundedStore:
-    """A ``store`` whose failures and silences cost little: no operation takes longer than half a second, and one that
-    failed is followed by a pause. Raises ``StoreDown`` then.
+    """A ``store`` whose operations take half a second at most. A failed operation is followed by a pause.
+
+    Raises ``StoreDown`` for a failed operation, and during the pause.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clock = store, clock
+        self._clock = clock
+        # without a lock: a fork could copy it while another thread holds it. At worst, two threads start a worker each
+        self._worker: StoreWorker | None = None
         self._down_until: float | None = None
 
-    def get(self, name: str, longest: int) -> bytes | None:
-        return self._bounded(lambda: self._store.get(name, longest))
+        self.get, self.put = self._bounded(store.get), self._bounded(store.put)
+        self.add, self.delete = self._bounded(store.add), self._bounded(store.delete)
 
-    def put(self, name: str, value: bytes, seconds: float) -> None:
-        self._bounded(lambda: self._store.put(name, value, seconds))
-
-    def add(self, name: str, value: bytes, seconds: float) -> bool:
-        return self._bounded(lambda: self._store.add(name, value, seconds))
-
-    def delete(self, name: str) -> None:
-        self._bounded(lambda: self._store.delete(name))
-
-    def _bounded(self, operation: Callable[[], T]) -> T:
-        if self._down_until is not None and self._clock() < self._down_until:
-            raise StoreDown
-        results: list[T] = []
-        failures: list[Exception] = []
-
-        def run() -> None:
+    def _bounded(self, operation: Callable[P, T]) -> Callable[P, T]:
+        def run(*arguments: P.args, **named: P.kwargs) -> T:
+            if self._down_until is not None and self._clock() < self._down_until:
+                raise StoreDown
+            worker = self._worker
+            if worker is None or not worker.is_alive():  # in a forked child, it is not
+                worker = self._worker = StoreWorker()
+            # in another thread: the timeouts of a client do not cover name resolution, or a file system that hangs
+            future = worker.submit(lambda: operation(*arguments, **named))
             try:
-                results.append(operation())
+                result = future.result(OPERATION_TIMEOUT)
             except Exception as error:
-                failures.append(error)
+                if not future.cancel() and not future.done():  # it hangs
+                    self._worker = None
+                    worker.end()
+                if self._down_until is None:
+                    log.warning(Event("jwks_store_down", why=type(error).__name__))
+                self._down_until = self._clock() + PAUSE
+                raise StoreDown from error
+            if self._down_until is not None:
+                self._down_until = None
+                log.info(Event("jwks_store_back"))
+            return result
 
-        # a thread of its own: no time-out of a client's reaches into the resolver, or a file system that hangs
-        thread = threading.Thread(target=run, name="jwks-store", daemon=True)
-        thread.start()
-        thread.join(LONGEST_OPERATION)
-        if not results:
-            failure = failures[0] if failures else TimeoutError()
-            if self._down_until is None:
-                log.warning(Event("jwks_store_down", why=type(failure).__name__))
-            self._down_until = self._clock() + PAUSE
-            raise StoreDown from failure
-        if self._down_until is not None:
-            self._down_until = None
-            log.info(Event("jwks_store_back"))
-        return results[0]
+        return run
 
 
 class FileStore:
-    """Files in ``folder``, which is made for this user alone. A file's time of change is when it is over."""
+    """Files in ``folder``, which only this user can read. A file's modification time is the end of its lifetime."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -131,7 +159,7 @@ class FileStore:
             raise
 
     def add(self, name: str, value: bytes, seconds: float) -> bool:
-        with self._alone():
+        with self._locked():
             if self.get(name, 1) is not None:
                 return False
             self.put(name, value, seconds)
@@ -142,57 +170,19 @@ class FileStore:
             os.unlink(self._folder / name)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """While the block runs, no other process is in such a one: the lock ends with the file, whatever happens."""
+    def _locked(self) -> Iterator[None]:
+        """Hold a lock that all processes share. It is released when the file is closed, even by a crash."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(self._folder / "lock", "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
-_PURPOSE = b"zuplo-origin: shared key sets, 1"
-_DIGITS = 64
-
-
-class Seal:
-    """An HMAC with SHA-256 (RFC 2104) over a name and a JSON object. ``key`` is a secret that all processes share.
-
-    What was sealed under one name opens under no other. It may be put back later: whoever opens it looks at the time
-    that stands in it.
-    """
-
-    def __init__(self, key: bytes) -> None:
-        self._key = hmac.digest(key, _PURPOSE, "sha256")
-
-    def close(self, name: str, content: Mapping[str, Any]) -> bytes:
-        """Return ``content``, sealed for ``name``."""
-        text = json.dumps(content).encode()
-        return self._mac(name, text).encode() + text
-
-    def open(self, name: str, value: bytes) -> dict[str, Any] | None:
-        """Return the content of ``value``, ``None`` where it was not sealed with this key for ``name``."""
-        if not hmac.compare_digest(self._mac(name, value[_DIGITS:]).encode(), value[:_DIGITS]):
-            return None
-        content = json.loads(value[_DIGITS:])
-        return content if isinstance(content, dict) else None
-
-    def _mac(self, name: str, text: bytes) -> str:
-        return hmac.new(self._key, hashlib.sha256(name.encode()).digest() + text, "sha256").hexdigest()
-
-
-POLL = 0.1
-"""Seconds between two looks at the store, while another process asks the issuer."""
-FAILURE = 0.75
-"""Seconds in which no other process asks an issuer that has just failed one."""
-SKEW = 60.0
-"""Seconds by which the clock of another machine may be ahead."""
-
-
 @dataclass(frozen=True)
 class SharedKeySet:
-    """An issuer's answer, as it is shared. ``number`` grows with each that is shared: the clocks of machines differ.
+    """A key set in the store. ``number`` grows with each fetch: the clocks of machines differ.
 
-    ``fetched_at`` is in seconds since the epoch; ``max_age`` in seconds.
+    ``fetched_at`` is in seconds since the epoch, ``max_age`` in seconds.
     """
 
     number: int
@@ -200,13 +190,14 @@ class SharedKeySet:
     body: bytes
     etag: str | None
     max_age: int | None
+    key_set: KeySet
 
 
 class SharedKeys:
-    """The key set of ``source``, shared through ``store`` with every process that has the same ``seal``.
+    """The key set of ``source``, shared through ``store`` with every process that has the same secret ``key``.
 
-    ``allowed`` are algorithms; ``clock`` is in seconds since the epoch. It is used by one thread at a time: the one
-    that fetches.
+    ``allowed`` are algorithms; ``clock`` is in seconds since the epoch. Only one thread uses it at a time: the one that
+    fetches.
     """
 
     def __init__(
@@ -215,168 +206,169 @@ class SharedKeys:
         allowed: frozenset[str],
         policy: Policy,
         store: BoundedStore,
-        seal: Seal,
+        key: bytes,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._source, self._allowed, self._policy = source, allowed, policy
-        self._store, self._seal, self._clock, self._sleep = store, seal, clock, sleep
-        self._longest = 2 * source.max_bytes + 4096
-        self._name = hashlib.sha256(f"{source.issuer}\0{source.url}".encode()).hexdigest()[:32]
-        self._taken: SharedKeySet | None = None
-        self._seen = 0  # the largest number of an entry
-        self._patient = True
-        self._refused = b""
+        self._store, self._key, self._clock, self._sleep = store, key, clock, sleep
+        self._longest = 2 * source.max_bytes + 4096  # JSON escapes double a body at most
+        self._prefix = hashlib.sha256(f"{source.issuer}\0{source.url}".encode()).hexdigest()[:32]
+        self._last_read: tuple[bytes, SharedKeySet | None] = (b"", None)
+        self._returned: SharedKeySet | None = None
+        self._largest_number = 0
+        self._fetch_alone = False
 
-    def fetch(self, etag: str | None, answers: Callable[[KeySet], bool] | None) -> Document:
-        """Return a newer answer than the last one that was returned, another process's where there is one.
+    def fetch(self, etag: str | None, wanted: WantedKey | None) -> Document:
+        """Return a key set that is newer than the last one returned: the stored one, or else the issuer's.
 
-        ``answers`` is for an unknown key id: whether a key set has something to say of it. Raises ``FetchFailed``, and
-        ``Deferred`` where unknown key ids have caused enough fetches. Where the store is down, the issuer is asked as
-        if there were none.
+        ``wanted`` is the unknown key that caused the fetch, if one did. ``etag`` is not used: the key set returned last
+        has its own. Raises ``FetchFailed``, and ``Deferred`` if the cooldown of all processes together allows no fetch.
+        While the store is down, each process fetches for itself.
         """
         try:
-            entry = self._wait_for_newer_or_turn(answers)
+            shared = self._wait_for_key_set_or_turn(wanted)
         except StoreDown:
-            entry = None
-        if entry is not None:
-            self._taken = entry
-            return Document(entry.body, entry.etag, entry.max_age, age=max(0.0, self._clock() - entry.fetched_at))
-        try:
-            document = self._source.fetch(etag)
-            entry = self._entry(document)
-        except (FetchFailed, BadKeySet):
-            self._tell("failed", {"until": self._clock() + FAILURE}, 10 * FAILURE)
-            self._end_turn()
-            raise
-        self._share(entry)
-        self._end_turn()
-        self._taken = entry
-        return document
+            shared = None
+        age = max(0.0, self._clock() - shared.fetched_at) if shared else 0.0
+        self._returned = shared = shared or self._fetch_and_share()
+        return Document(shared.body, shared.etag, shared.max_age, age, shared.key_set)
 
-    def _wait_for_newer_or_turn(self, answers: Callable[[KeySet], bool] | None) -> SharedKeySet | None:
-        """Return a newer entry, or ``None`` where this process is to ask the issuer.
+    def _wait_for_key_set_or_turn(self, wanted: WantedKey | None) -> SharedKeySet | None:
+        """Return a newer key set, or ``None`` if it is this process's turn to fetch.
 
-        The store is believed to help, and not to hinder: whoever has waited in vain, or finds that what others fetched
-        is gone, asks by itself, as often as it may without a store.
+        A broken store must not keep a process from fetching. After waiting in vain, or if the stored key set is gone,
+        the process fetches alone, as often as it may without a store.
         """
-        if not self._patient:
-            self._patient = True
+        if self._fetch_alone:
+            self._fetch_alone = False
             return None
-        for _ in range(max(1, int(self._policy.timeout / POLL))):
-            entry = self._stored()
-            if self._serves(entry, answers):
-                return entry
-            if self._held("failed"):
-                raise FetchFailed("another process asked, and had no answer")
-            if entry is None and self._taken is not None:
+        for _ in range(max(1, int(self._policy.timeout / POLL_INTERVAL))):
+            shared = self._stored()
+            if self._is_useful(shared, wanted):
+                return shared
+            if self._current("failed"):
+                raise FetchFailed("another process could not fetch the key set")
+            if shared is None and self._returned is not None:
                 return None
             if self._claim("turn", self._policy.timeout + 1):
-                return self._in_turn(answers)
-            self._sleep(POLL)
-        self._patient = False
-        raise FetchFailed("another process asks, and has no answer yet")
+                return self._take_turn(wanted)
+            self._sleep(POLL_INTERVAL)
+        self._fetch_alone = True
+        raise FetchFailed("another process is fetching, and has no response yet")
 
-    def _in_turn(self, answers: Callable[[KeySet], bool] | None) -> SharedKeySet | None:
-        entry = self._stored()  # once more: another one's turn may have ended just before
-        if not self._serves(entry, answers):
-            if answers is None or self._claim_one_for_unknown(entry):
+    def _take_turn(self, wanted: WantedKey | None) -> SharedKeySet | None:
+        shared = self._stored()  # again: the turn of another process may have ended just before
+        if not self._is_useful(shared, wanted):
+            if wanted is None or self._claim_fetch_for_unknown(shared):
                 return None
-            if entry is None or not self._is_newer(entry):
+            if shared is None or not self._is_newer(shared):
                 self._end_turn()
                 raise Deferred
         self._end_turn()
-        return entry
+        return shared
 
-    def _serves(self, entry: SharedKeySet | None, answers: Callable[[KeySet], bool] | None) -> bool:
-        """Whether ``entry`` is newer than what was taken, and says what is looked for."""
-        if entry is None or not self._is_newer(entry):
-            return False
-        return answers is None or answers(parse_key_set(entry.body, self._allowed))
+    def _fetch_and_share(self) -> SharedKeySet:
+        last = self._returned
+        try:
+            document = self._source.fetch(last.etag if last else None)
+            if document.body is None and last is not None:
+                body, key_set = last.body, last.key_set
+            else:
+                body = document.body or b""
+                key_set = parse_key_set(body, self._allowed)
+        except (FetchFailed, BadKeySet):
+            content = {"until": self._clock() + FAILURE_LIFETIME}
+            self._put("failed", self._sign("failed", content), 10 * FAILURE_LIFETIME)
+            self._end_turn()
+            raise
+        self._largest_number += 1
+        now, etag, max_age = self._clock(), document.etag, document.max_age
+        shared = SharedKeySet(self._largest_number, now, body, etag, max_age, key_set)
+        kept = {"number": shared.number, "fetched_at": now, "body": body.decode(), "etag": etag, "max_age": max_age}
+        value = self._sign("keys", kept)
+        self._put("keys", value, self._lifetime(shared))
+        self._last_read = value, shared
+        self._end_turn()
+        return shared
 
-    def _is_newer(self, entry: SharedKeySet) -> bool:
-        return self._taken is None or entry.number > self._taken.number
+    def _is_newer(self, shared: SharedKeySet) -> bool:
+        return self._returned is None or shared.number > self._returned.number
+
+    def _is_useful(self, shared: SharedKeySet | None, wanted: WantedKey | None) -> bool:
+        return shared is not None and self._is_newer(shared) and (wanted is None or shared.key_set.knows(*wanted))
 
     def _stored(self) -> SharedKeySet | None:
-        """Return the entry in the store, where it is sealed for this key set, in its time, and good."""
-        value = self._store.get(f"{self._name}-keys", self._longest)
+        """Return the key set in the store, if its signature is valid and its lifetime is not over."""
+        value = self._store.get(f"{self._prefix}-keys", self._longest)
         if value is None:
             return None
-        content = self._seal.open(f"{self._name}-keys", value)
-        if content is None:
-            self._refuse(value, "it was not sealed with this APP_KEY")
-            return None
-        if (content["issuer"], content["url"]) != (self._source.issuer, self._source.url):
-            self._refuse(value, "it is another issuer's")
-            return None
-        body = base64.b64decode(content["body"])
-        entry = SharedKeySet(content["number"], content["fetched_at"], body, content["etag"], content["max_age"])
-        age = self._clock() - entry.fetched_at
-        if age < -SKEW:
-            self._refuse(value, "it comes from the future")
-            return None
+        if value != self._last_read[0]:
+            self._last_read = value, self._parse(value)
+        shared = self._last_read[1]
+        return shared if shared and self._clock() - shared.fetched_at < self._lifetime(shared) else None
+
+    def _parse(self, value: bytes) -> SharedKeySet | None:
+        """Return the key set in ``value``; log why, and return ``None``, if it is not acceptable."""
         try:
-            parse_key_set(entry.body, self._allowed)
-        except BadKeySet as error:
-            self._refuse(value, str(error))
+            content = self._signer("keys").loads(value)
+            body = content.pop("body").encode()
+            shared = SharedKeySet(**content, body=body, key_set=parse_key_set(body, self._allowed))
+            if shared.fetched_at > self._clock() + MAX_SKEW:
+                raise BadKeySet("it was fetched in the future")
+        except (BadData, BadKeySet) as error:
+            why = "it was not signed with this APP_KEY" if isinstance(error, BadData) else str(error)
+            log.warning(Event("jwks_store_entry_rejected", issuer=self._source.issuer, why=why))
             return None
-        self._seen = max(self._seen, entry.number)
-        return entry if age < self._life(entry) else None
+        self._largest_number = max(self._largest_number, shared.number)
+        return shared
 
-    def _refuse(self, value: bytes, why: str) -> None:
-        """Tell once that something else is in the place of the key set."""
-        if value != self._refused:
-            self._refused = value
-            log.warning(Event("jwks_store_refused", issuer=self._source.issuer, why=why))
+    def _lifetime(self, shared: SharedKeySet) -> float:
+        return self._policy.fresh_for(shared.max_age) + self._policy.max_stale
 
-    def _entry(self, document: Document) -> SharedKeySet:
-        """Return what is to be shared of the issuer's answer; ``BadKeySet`` where it is no key set."""
-        body = document.body if document.body is not None else self._taken.body if self._taken else b""
-        parse_key_set(body, self._allowed)
-        self._seen += 1
-        return SharedKeySet(self._seen, self._clock(), body, document.etag, document.max_age)
+    def _claim_fetch_for_unknown(self, shared: SharedKeySet | None) -> bool:
+        """Claim one of the fetches for unknown keys in this cooldown window, of all processes together.
 
-    def _share(self, entry: SharedKeySet) -> None:
-        body = base64.b64encode(entry.body).decode()
-        told = {"number": entry.number, "fetched_at": entry.fetched_at, "etag": entry.etag, "max_age": entry.max_age}
-        named = {"issuer": self._source.issuer, "url": self._source.url}
-        self._tell("keys", {**named, **told, "body": body}, self._life(entry))
-
-    def _life(self, entry: SharedKeySet) -> float:
-        return self._policy.fresh_for(entry.max_age) + self._policy.max_stale
-
-    def _tell(self, what: str, content: dict[str, object], seconds: float) -> None:
-        name = f"{self._name}-{what}"
-        try:
-            self._store.put(name, self._seal.close(name, content), seconds)
-        except StoreDown:
-            return
-
-    def _end_turn(self) -> None:
-        try:
-            self._store.delete(f"{self._name}-turn")
-        except StoreDown:
-            return
-
-    def _claim_one_for_unknown(self, entry: SharedKeySet | None) -> bool:
-        """Whether this process may ask for an unknown key id: where the window allows one more, or where what the
-        others fetched in it is not in the store.
+        Also return ``True`` if the store has lost the key set that a claimed fetch returned.
         """
         slots = [f"unknown-{number}" for number in range(FETCHES_PER_WINDOW)]
         if any(self._claim(slot, self._policy.cooldown) for slot in slots):
             return True
-        after = max((content["after"] for slot in slots if (content := self._held(slot))), default=0)
-        return entry is None or entry.number <= after
+        after = max((content["after"] for slot in slots if (content := self._current(slot))), default=0)
+        return shared is None or shared.number <= after
 
     def _claim(self, what: str, seconds: float) -> bool:
-        """Whether nobody else has claimed this, for ``seconds`` from now: what is not sealed holds nobody up."""
-        name = f"{self._name}-{what}"
-        sealed = self._seal.close(name, {"until": self._clock() + seconds, "after": self._seen})
-        return self._store.add(name, sealed, seconds) or self._held(what) is None
+        """Claim ``what`` for ``seconds`` unless another process has. An existing claim without signature is ignored."""
+        content = {"until": self._clock() + seconds, "after": self._largest_number}
+        value = self._sign(what, content)
+        return self._store.add(f"{self._prefix}-{what}", value, seconds) or self._current(what) is None
 
-    def _held(self, what: str) -> dict[str, Any] | None:
-        """Return what was claimed or told, in its time; ``None`` where nothing was."""
-        name = f"{self._name}-{what}"
-        value = self._store.get(name, self._longest)
-        content = self._seal.open(name, value) if value is not None else None
-        return content if content is not None and self._clock() < content["until"] else None
+    def _current(self, what: str) -> dict[str, Any] | None:
+        """Return the signed content of a claim or failure, if its time is not over."""
+        value = self._store.get(f"{self._prefix}-{what}", self._longest)
+        try:
+            content: dict[str, Any] | None = self._signer(what).loads(value) if value is not None else None
+        except BadData:
+            return None
+        return content if content and self._clock() < content["until"] else None
+
+    def _end_turn(self) -> None:
+        with suppress(StoreDown):
+            self._store.delete(f"{self._prefix}-turn")
+
+    def _put(self, what: str, value: bytes, seconds: float) -> None:
+        with suppress(StoreDown):
+            self._store.put(f"{self._prefix}-{what}", value, seconds)
+
+    def _sign(self, what: str, content: Mapping[str, object]) -> bytes:
+        return self._signer(what).dumps(content).encode()
+
+    def _signer(self, what: str) -> Serializer[str]:
+        """Return the signer of the JSON value under one name: HMAC with SHA-256.
+
+        A value that was signed for one name is not valid under another. An old value stays valid: check its time.
+        """
+        options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        return Serializer(
+            self._key, salt=f"zuplo-origin shared key set 1: {self._prefix}-{what}", signer_kwargs=options
+        )

@@ -1,4 +1,4 @@
-"""What makes a token acceptable: its form, its signature, its claims, and the reason where it is not.
+"""Tokens: parse them, verify them against ordered rules, and name the reason for a rejection.
 
-Nothing here knows of HTTP or of Masonite. Keys come in through ``KeySource``.
+This package imports neither an HTTP module nor Masonite. Keys come from a ``KeySource``.
 """

@@ -1,4 +1,4 @@
-"""Tokens that were verified before, so that their signatures need not be checked again."""
+"""A cache of verified tokens, so that their signatures are not checked again."""
 
 import hashlib
 import threading
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from cachetools import TLRUCache
 
 MAX_CLAIMS = 2048
-"""Bytes of a token's claims; larger ones are not kept. With the count, this bounds the memory: 2.5 KiB for each."""
+"""Bytes of a cached token's claims. Larger ones are not cached, so that an entry takes 2.5 KiB of memory at most."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What is kept of a token that passed: its claims in a form of which each request gets a copy of its own.
+    """A verified token. ``claims`` are serialized, so that each request gets its own copy.
 
-    ``generation`` is that of the issuer's keys when it was checked, ``expires`` the token's own ``exp``.
+    ``generation`` is that of the issuer's key set when the token was verified. ``expires`` is the token's ``exp``.
     """
 
     issuer: str
@@ -25,22 +25,23 @@ class Verified:
 
 
 class VerifiedTokens:
-    """At most ``size`` tokens that passed every rule, each until its own ``exp``; ``size`` 0 keeps none.
+    """A cache of at most ``size`` verified tokens, each until its ``exp``. ``clock`` is in seconds since the epoch.
 
-    A token is known by its SHA-256 digest: another spelling of it is another token. It is kept when it comes a second
-    time: where a gateway mints a token for each request, none does, and a look at its hash says so. ``clock`` gives
-    seconds since the epoch.
+    The key is the SHA-256 digest of the whole token. A token is cached when it is verified for the second time: if a
+    gateway creates a token for each request, none is, and a lookup costs no more than comparing a hash.
     """
 
     def __init__(self, size: int, clock: Callable[[], float]) -> None:
-        self._places = 2 * size
-        self._came_before: list[int | None] = [None] * self._places  # hashes; a newcomer takes another's place
-        self._lock = threading.Lock()  # guards the cache, which is changed by reading too
-        self._cache: TLRUCache[bytes, Verified] = TLRUCache(size, ttu=lambda key, kept, now: kept.expires, timer=clock)
+        self._slots = 2 * size
+        self._seen: list[int | None] = [None] * self._slots  # hashes of tokens; a later token replaces an earlier one
+        self._lock = threading.Lock()  # guards the cache, which changes when it is read, too
+        self._cache: TLRUCache[bytes, Verified] = TLRUCache(
+            size, ttu=lambda key, entry, now: entry.expires, timer=clock
+        )
 
     def get(self, text: str) -> Verified | None:
-        """Return what is kept of the token ``text``."""
-        if not self._places or self._came_before[hash(text) % self._places] != hash(text):
+        """Return the cached entry of the token ``text``."""
+        if not self._slots or self._seen[hash(text) % self._slots] != hash(text):
             return None
         digest = _digest(text)
         with self._lock:
@@ -49,18 +50,18 @@ class VerifiedTokens:
             except KeyError:
                 return None
 
-    def comes_again(self, text: str) -> bool:
-        """Whether the token ``text``, which passed just now, did so before, and is to be kept."""
-        if not self._places:
+    def is_repeated(self, text: str) -> bool:
+        """Return whether the token ``text`` was verified before and should be cached. Note that it was verified."""
+        if not self._slots:
             return False
-        place = hash(text) % self._places
-        if self._came_before[place] == hash(text):
+        slot = hash(text) % self._slots
+        if self._seen[slot] == hash(text):
             return True
-        self._came_before[place] = hash(text)
+        self._seen[slot] = hash(text)
         return False
 
     def put(self, text: str, verified: Verified) -> None:
-        """Keep the token ``text``."""
+        """Cache the token ``text``, unless its claims are too large."""
         if len(verified.claims) <= MAX_CLAIMS:
             digest = _digest(text)
             with self._lock:

@@ -1,4 +1,4 @@
-"""Audiences and scopes: what a setting or a route asks of the claims."""
+"""Audiences and scopes: the claims that settings and routes require."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 ANY = "*"
-"""Alone, in place of audiences: the audience is not checked."""
+"""The only audience in a list: the audience is not checked."""
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@*\s]+/(?:[^?#*\s]*/)?\*")
 
 
 class BadAudience(ValueError):
-    """An audience setting that cannot be meant. Its text says what to write instead."""
+    """An invalid audience setting. Its text is the correction."""
 
 
 @dataclass(frozen=True)
 class Audiences:
     """The accepted values of ``aud``: exact ones, and prefixes that end in ``/``.
 
-    A prefix names a whole host at least, and ends on a slash, so that ``https://gw.example/*`` takes neither
-    ``https://gw.example.evil/`` nor ``https://gw.example@evil/``. Values are compared as they stand, in the same case:
-    RFC 7519, section 2, knows no other comparison of ``StringOrURI``.
+    A prefix has at least a whole host, and ends in a slash, so that ``https://gw.example/*`` matches neither
+    ``https://gw.example.evil/`` nor ``https://gw.example@evil/``. Values are compared without any normalization, and
+    case-sensitively (RFC 7519, section 2: ``StringOrURI``).
     """
 
     exact: frozenset[str]
@@ -30,7 +30,7 @@ class Audiences:
 
     @classmethod
     def of(cls, values: Iterable[str]) -> "Audiences":
-        """Return the audiences that ``values`` name, as in ``JWT_AUDIENCE``; ``BadAudience`` where one cannot be."""
+        """Return the audiences in ``values``, written as in ``JWT_AUDIENCE``. Raises ``BadAudience``."""
         values = list(values)
         if values == [ANY]:
             return cls(frozenset(), (), anything=True)
@@ -47,19 +47,19 @@ class Audiences:
         return cls(frozenset(exact), tuple(prefixes))
 
     def accept(self, audience: list[str]) -> bool:
-        """Whether one of a token's audiences is among these."""
+        """Return whether one of a token's audiences is accepted."""
         if self.anything:
             return True
-        for one in audience:  # noqa: SIM110  # for each request: a generator costs more than what it does
+        for one in audience:  # noqa: SIM110  # once for each request: any() with a generator is slower
             if one in self.exact or one.startswith(self.prefixes):
                 return True
         return False
 
 
 def scopes_of(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return the scopes in ``scope``, a string with blanks, and in ``scp``, a string or a list of strings.
+    """Return the scopes in ``scope``, a string separated by spaces, and in ``scp``, such a string or a list of strings.
 
-    A member of another type grants nothing.
+    Values of other types are ignored.
     """
     granted: set[str] = set()
     for value in (claims.get("scope"), claims.get("scp")):
@@ -73,5 +73,5 @@ def scopes_of(claims: Mapping[str, Any]) -> frozenset[str]:
 
 
 def has_scopes(claims: Mapping[str, Any], *scopes: str) -> bool:
-    """Whether ``claims`` grant all of ``scopes``: ``has_scopes(request.user(), "read:orders")``."""
+    """Return whether ``claims`` grant all of ``scopes``: ``has_scopes(request.user(), "read:orders")``."""
     return scopes_of(claims).issuperset(scopes)

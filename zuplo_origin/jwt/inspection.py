@@ -1,4 +1,4 @@
-"""A walk of a token through the rules, for people: what each found, and what it expected."""
+"""The result of each rule for one token, for people: the found and the expected value."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from .reasons import Reason, Rejected
 from .verifier import MAX_LENGTH, Candidate
 
 LONGEST = 200
-"""Characters of a value that are shown."""
+"""Characters of a shown value; longer ones are cut."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What became of one rule. ``passed`` is ``None`` where it could not be tried for want of an earlier one."""
+class RuleResult:
+    """The result of one rule. ``passed`` is ``None`` if the rule needs the result of an earlier one that failed."""
 
     rule: str
     passed: bool | None
@@ -28,7 +28,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Description:
-    """How a rule is told. ``needs`` names what of the candidate it looks at."""
+    """The parts of a ``RuleResult``. ``needs`` are the attributes of the candidate that the rule reads."""
 
     rule: str
     found: Callable[[Candidate], Any]
@@ -36,26 +36,26 @@ class _Description:
     needs: tuple[str, ...] = ("token",)
 
 
-def inspect(candidate: Candidate, unavailable: type[Exception]) -> Iterator[Finding]:
-    """Yield a finding for each rule, by trying the rule itself: on past the first that fails, as far as that goes.
+def inspect(candidate: Candidate, unavailable: type[Exception]) -> Iterator[RuleResult]:
+    """Yield the result of each rule of the verifier, after a failed rule too.
 
-    ``unavailable`` is what the issuer's keys raise where none can be had. Values are as the token spells them, on one
-    line of ASCII; the signature is not among them.
+    ``unavailable`` is the exception that the issuer's ``KeySource`` raises without keys. Values are shown as JSON, on
+    one line of ASCII. The signature is not shown.
     """
     for rule in verifier.RULES:
         described = DESCRIPTIONS[rule]
         if any(getattr(candidate, name, None) is None for name in described.needs):
-            yield Finding(described.rule, None, None, "not reached", "")
+            yield RuleResult(described.rule, None, None, "not reached", "")
             continue
         reason: Reason | None = None
         try:
             rule(candidate)
-        except Rejected as refused:
-            reason = refused.reason
+        except Rejected as rejected:
+            reason = rejected.reason
         except unavailable:
             reason = Reason.KEYS_UNAVAILABLE
         found, expected = described.found(candidate), described.expected(candidate)
-        yield Finding(described.rule, reason is None, reason, _shown(found), str(expected))
+        yield RuleResult(described.rule, reason is None, reason, _shown(found), str(expected))
 
 
 def _shown(value: Any) -> str:
@@ -82,10 +82,10 @@ def _dates(candidate: Candidate) -> Any:
 
 def _date(value: Any) -> Any:
     try:
-        told = datetime.fromtimestamp(value, timezone.utc).isoformat()
+        date = datetime.fromtimestamp(value, timezone.utc).isoformat()
     except (TypeError, ValueError, OverflowError, OSError):
         return value
-    return f"{value} ({told})"
+    return f"{value} ({date})"
 
 
 def _audiences(audiences: Audiences) -> str:
@@ -99,50 +99,50 @@ def _algorithms(candidate: Candidate) -> str:
 
 
 DESCRIPTIONS: dict[Callable[[Candidate], None], _Description] = {
-    verifier.form: _Description(
+    verifier.check_form: _Description(
         "form",
         lambda c: f"{len(c.text)} characters, {c.text.count('.') + 1} segments",
         lambda c: f"3 segments of base64url, {MAX_LENGTH} characters at most, with JSON objects inside",
         needs=(),
     ),
-    verifier.algorithm: _Description("algorithm", _header("alg"), _algorithms),
-    verifier.critical: _Description("critical", _header("crit"), lambda c: "no crit"),
-    verifier.type_: _Description("type", _header("typ"), lambda c: "no typ, JWT or at+jwt"),
-    verifier.issuer: _Description(
+    verifier.check_algorithm: _Description("algorithm", _header("alg"), _algorithms),
+    verifier.check_critical: _Description("critical", _header("crit"), lambda c: "no crit"),
+    verifier.check_type: _Description("type", _header("typ"), lambda c: "no typ, JWT or at+jwt"),
+    verifier.check_issuer: _Description(
         "issuer",
         _claims("iss"),
-        lambda c: f"{', '.join(c.issuers)}; signing with an algorithm of its own list",
+        lambda c: f"one of {', '.join(c.issuers)}, with an algorithm that it may use",
         needs=("token", "algorithm"),
     ),
-    verifier.key: _Description(
+    verifier.check_key: _Description(
         "key",
         _header("kid"),
-        lambda c: f"exactly one key of the issuer's, for {c.algorithm}",
+        lambda c: f"exactly one key of the issuer for {c.algorithm}",
         needs=("token", "algorithm", "issuer"),
     ),
-    verifier.signature: _Description(
+    verifier.check_signature: _Description(
         "signature",
         lambda c: f"{len(c.token.signature)} bytes",
         lambda c: "made with that key",
-        needs=("token", "verifier"),
+        needs=("token", "key"),
     ),
-    verifier.dates: _Description(
+    verifier.check_dates: _Description(
         "dates",
         _dates,
-        lambda c: f"exp after, nbf and iat before {_date(int(c.now))}, within {c.believed.leeway:g} s",
+        lambda c: f"exp after, nbf and iat before {_date(int(c.now))}, within {c.trusted_issuer.leeway:g} s",
         needs=("token", "issuer"),
     ),
-    verifier.audience: _Description(
-        "audience", _claims("aud"), lambda c: _audiences(c.believed.audiences), needs=("token", "issuer")
+    verifier.check_audience: _Description(
+        "audience", _claims("aud"), lambda c: _audiences(c.trusted_issuer.audiences), needs=("token", "issuer")
     ),
-    verifier.other_claims: _Description(
-        "other claims", _claims("sub", "jti"), lambda c: "strings where they are; no number too large"
+    verifier.check_other_claims: _Description(
+        "other claims", _claims("sub", "jti"), lambda c: "strings if present; no number too large"
     ),
-    verifier.sender: _Description("sender", _claims("cnf"), lambda c: "no cnf: a bearer token"),
-    verifier.required_claims: _Description(
+    verifier.check_sender_constraint: _Description("sender", _claims("cnf"), lambda c: "no cnf: a bearer token"),
+    verifier.check_required_claims: _Description(
         "required claims",
-        lambda c: _claims(*c.believed.required_claims)(c) if c.believed.required_claims else "",
-        lambda c: json.dumps(dict(c.believed.required_claims)) if c.believed.required_claims else "none",
+        lambda c: _claims(*c.trusted_issuer.required_claims)(c) if c.trusted_issuer.required_claims else "",
+        lambda c: json.dumps(dict(c.trusted_issuer.required_claims)) if c.trusted_issuer.required_claims else "none",
         needs=("token", "issuer"),
     ),
 }

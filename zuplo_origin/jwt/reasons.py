@@ -1,12 +1,12 @@
-"""Why a token is refused: a closed list, for logs, metrics and answers."""
+"""The reasons to reject a token: a closed list, for logs, metrics and responses."""
 
 from enum import Enum
 
 
 class Reason(str, Enum):
-    """One word a reason. The order is roughly the one in which a token is checked."""
+    """A reason to reject a token, roughly in the order of the checks."""
 
-    NO_TOKEN = "no_token"  # noqa: S105  # a word, not a password
+    NO_TOKEN = "no_token"  # noqa: S105  # not a password
     SEVERAL_TOKENS = "several_tokens"
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
@@ -29,11 +29,10 @@ class Reason(str, Enum):
 
 
 class Rejected(Exception):
-    """A token that is not accepted.
+    """A token that is not accepted, with the ``reason``.
 
-    ``reason`` says why. ``issuer`` is the token's issuer where that is a known one, ``kid`` its key's id as the token
-    spells it: a stranger's text, to be cleaned before it is logged. ``retry_after`` is in seconds, for
-    ``KEYS_UNAVAILABLE`` alone.
+    ``issuer`` is the token's issuer if it is a trusted one. ``kid`` is the key id in the token: text of an untrusted
+    client, which must be cleaned before it is logged. ``retry_after`` is in seconds, for ``KEYS_UNAVAILABLE`` only.
     """
 
     def __init__(

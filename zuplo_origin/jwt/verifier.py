@@ -17,11 +17,11 @@ from .reasons import Reason, Rejected
 MAX_LENGTH = 8192
 """Characters of a token."""
 SHORT_HEADER = 512
-"""Characters of a token's first segment, up to which what it says is remembered."""
+"""Characters of a token's first segment. The parsed headers of longer segments are not cached."""
 
 
 class Token(NamedTuple):
-    """A token's parts. Nothing is known of their truth yet."""
+    """The parts of a token, not verified yet."""
 
     header: Mapping[str, Any]
     claims: dict[str, Any]
@@ -32,8 +32,8 @@ class Token(NamedTuple):
 def parse(text: str) -> Token:
     """Return the parts of ``text``.
 
-    Three segments of canonical base64url, header and payload JSON objects in UTF-8 with each member named once. Raises
-    ``Rejected``: ``TOO_LARGE`` or ``MALFORMED``.
+    It must have three segments of canonical base64url; header and payload must be JSON objects in UTF-8 without
+    duplicate names. Raises ``Rejected`` with ``TOO_LARGE`` or ``MALFORMED``.
     """
     if len(text) > MAX_LENGTH:
         raise Rejected(Reason.TOO_LARGE)
@@ -53,43 +53,45 @@ def parse(text: str) -> Token:
 def _read_header(segment: str) -> Mapping[str, Any]:
     header = load_json(decode_base64url(segment))
     if not isinstance(header, dict):
-        raise ValueError("no object")
+        raise ValueError("not an object")
     return MappingProxyType(header)
 
 
 _header = lru_cache(maxsize=256)(_read_header)
-"""All tokens of one key begin with the same header: it is read once, and what it says is shared, and never changed."""
+"""All tokens of one key have the same header: it is parsed once, and the result is shared and read-only."""
 
 
 TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 """RFC 7519, section 5.1; RFC 9068, section 2.1."""
 MAX_DATE = 2**53
-"""Beyond it a date is not told apart from its neighbour (RFC 7493, section 2.2)."""
-
+"""From here on, floats cannot represent every integer (RFC 7493, section 2.2)."""
 
 _DATES = ("exp", "nbf", "iat")
 _STRINGS = ("sub", "jti")
 
 
-class Verifier(Protocol):
+class PublicKey(Protocol):
     """A public key with its algorithm."""
 
     def verify(self, msg: bytes, sig: bytes) -> bool: ...
 
 
 class KeySource(Protocol):
-    """Where the keys of one issuer come from."""
+    """The keys of one issuer."""
 
-    def find(self, kid: str | None, algorithm: str) -> Verifier | None:
-        """Return the one key for ``kid`` and ``algorithm``; ``None`` where there is none, or more than one."""
+    def find(self, kid: str | None, algorithm: str) -> PublicKey | None:
+        """Return the one key for ``kid`` and ``algorithm``; ``None`` if there is none, or more than one."""
 
     def generation(self) -> int | None:
-        """Return a number that changes with the keys; ``None`` while none may be used."""
+        """Return a number that changes when the keys change; ``None`` while there are none to use."""
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """What tokens of one issuer must be. ``leeway`` is in seconds; ``algorithms`` are names as tokens spell them."""
+    """A trusted issuer and the requirements for its tokens. ``leeway`` is in seconds.
+
+    ``algorithms`` are all accepted values of ``alg``.
+    """
 
     name: str
     algorithms: frozenset[str]
@@ -100,9 +102,9 @@ class Issuer:
 
 
 class Candidate:
-    """A token on its way through the rules, and what is known of it so far.
+    """A token to verify. The rules set its attributes, each from those that earlier rules have set.
 
-    ``algorithms`` are those that some of the ``issuers`` may use; ``now`` is in seconds since the epoch.
+    ``algorithms`` are those that at least one of the ``issuers`` may use; ``now`` is in seconds since the epoch.
     """
 
     token: Token
@@ -110,7 +112,7 @@ class Candidate:
     issuer: Issuer | None = None
     kid: str | None = None
     generation: int | None = None
-    verifier: Verifier
+    key: PublicKey
 
     def __init__(self, text: str, issuers: Mapping[str, Issuer], algorithms: frozenset[str], now: float) -> None:
         self.text = text
@@ -119,41 +121,41 @@ class Candidate:
         self.now = now
 
     @property
-    def believed(self) -> Issuer:
-        """The token's issuer, after the rule that finds it."""
+    def trusted_issuer(self) -> Issuer:
+        """Return the issuer that ``check_issuer`` has set."""
         if self.issuer is None:
-            raise LookupError("the issuer is not known yet")
+            raise LookupError("the issuer has not been checked yet")
         return self.issuer
 
 
-def form(candidate: Candidate) -> None:
-    """Three segments of base64url with JSON inside, 8 KiB at most (RFC 7515, section 7.1; RFC 7519, section 7.2)."""
+def check_form(candidate: Candidate) -> None:
+    """Require three segments of base64url with JSON, 8 KiB at most (RFC 7515, section 7.1; RFC 7519, section 7.2)."""
     candidate.token = parse(candidate.text)
 
 
-def algorithm(candidate: Candidate) -> None:
-    """``alg`` is a string, and one that some issuer may use (RFC 7515, section 4.1.1; RFC 8725, section 3.1)."""
+def check_algorithm(candidate: Candidate) -> None:
+    """Require an ``alg`` that at least one issuer may use (RFC 7515, section 4.1.1; RFC 8725, section 3.1)."""
     name = candidate.token.header.get("alg")
     if not isinstance(name, str) or name not in candidate.algorithms:
         raise Rejected(Reason.ALGORITHM_NOT_ALLOWED)
     candidate.algorithm = name
 
 
-def critical(candidate: Candidate) -> None:
-    """There is no ``crit``: no extension is understood here (RFC 7515, section 4.1.11)."""
+def check_critical(candidate: Candidate) -> None:
+    """Reject ``crit``: no extension is supported (RFC 7515, section 4.1.11)."""
     if "crit" in candidate.token.header:
         raise Rejected(Reason.CRITICAL_HEADER)
 
 
-def type_(candidate: Candidate) -> None:
-    """``typ`` is absent, or an access token's (RFC 8725, section 3.11; RFC 9068, section 4)."""
+def check_type(candidate: Candidate) -> None:
+    """Require no ``typ``, or that of an access token (RFC 8725, section 3.11; RFC 9068, section 4)."""
     header = candidate.token.header
     if "typ" in header and (not isinstance(header["typ"], str) or header["typ"].lower() not in TYPES):
         raise Rejected(Reason.WRONG_TYPE)
 
 
-def issuer(candidate: Candidate) -> None:
-    """``iss`` is an accepted issuer, who may use the algorithm (RFC 7519, section 4.1.1; RFC 8725, section 3.8)."""
+def check_issuer(candidate: Candidate) -> None:
+    """Require a trusted ``iss`` that may use the algorithm (RFC 7519, section 4.1.1; RFC 8725, section 3.8)."""
     name = candidate.token.claims.get("iss")
     found = candidate.issuers.get(name) if isinstance(name, str) else None
     if found is None:
@@ -163,30 +165,30 @@ def issuer(candidate: Candidate) -> None:
         raise Rejected(Reason.ALGORITHM_NOT_ALLOWED)
 
 
-def key(candidate: Candidate) -> None:
-    """Exactly one key of that issuer fits; the token brings none itself (RFC 7515, sections 4.1.4 and 6)."""
+def check_key(candidate: Candidate) -> None:
+    """Require exactly one matching key of the issuer; ignore keys in the token (RFC 7515, sections 4.1.4 and 6)."""
     header = candidate.token.header
     if "kid" in header and not isinstance(header["kid"], str):
         raise Rejected(Reason.MALFORMED)
     candidate.kid = header.get("kid")
-    keys = candidate.believed.keys
-    candidate.generation = keys.generation()  # before the key is looked up: it may be withdrawn in between
-    verifier = keys.find(candidate.kid, candidate.algorithm)
-    if verifier is None:
+    keys = candidate.trusted_issuer.keys
+    candidate.generation = keys.generation()  # before the lookup: a rotation in between must not be missed
+    found = keys.find(candidate.kid, candidate.algorithm)
+    if found is None:
         raise Rejected(Reason.UNKNOWN_KEY)
-    candidate.verifier = verifier
+    candidate.key = found
 
 
-def signature(candidate: Candidate) -> None:
-    """The signature is that key's (RFC 7515, section 5.2)."""
+def check_signature(candidate: Candidate) -> None:
+    """Verify the signature with that key (RFC 7515, section 5.2)."""
     token = candidate.token
-    if not candidate.verifier.verify(token.signing_input, token.signature):
+    if not candidate.key.verify(token.signing_input, token.signature):
         raise Rejected(Reason.BAD_SIGNATURE)
 
 
-def dates(candidate: Candidate) -> None:
-    """``exp`` is there and ahead; ``nbf`` and ``iat``, where they are, are behind (RFC 7519, 4.1.4 to 4.1.6)."""
-    claims, leeway, now = candidate.token.claims, candidate.believed.leeway, candidate.now
+def check_dates(candidate: Candidate) -> None:
+    """Require ``exp`` in the future; ``nbf`` and ``iat``, if present, in the past (RFC 7519, 4.1.4 to 4.1.6)."""
+    claims, leeway, now = candidate.token.claims, candidate.trusted_issuer.leeway, candidate.now
     if "exp" not in claims:
         raise Rejected(Reason.MISSING_CLAIM)
     for name in _DATES:
@@ -200,9 +202,9 @@ def dates(candidate: Candidate) -> None:
         raise Rejected(Reason.ISSUED_IN_FUTURE)
 
 
-def audience(candidate: Candidate) -> None:
-    """``aud`` names this application (RFC 7519, section 4.1.3; RFC 8725, section 3.9)."""
-    claims, audiences = candidate.token.claims, candidate.believed.audiences
+def check_audience(candidate: Candidate) -> None:
+    """Require an accepted ``aud`` (RFC 7519, section 4.1.3; RFC 8725, section 3.9)."""
+    claims, audiences = candidate.token.claims, candidate.trusted_issuer.audiences
     if "aud" not in claims:
         if audiences.anything:
             return
@@ -216,8 +218,8 @@ def audience(candidate: Candidate) -> None:
         raise Rejected(Reason.WRONG_AUDIENCE)
 
 
-def other_claims(candidate: Candidate) -> None:
-    """``sub`` and ``jti`` are strings, and every number is one that JSON can hand on (RFC 7519, 4.1.2 and 4.1.7)."""
+def check_other_claims(candidate: Candidate) -> None:
+    """Require strings for ``sub`` and ``jti`` (RFC 7519, 4.1.2 and 4.1.7), and numbers that JSON can represent."""
     claims = candidate.token.claims
     for name in _STRINGS:
         if name in claims and not isinstance(claims[name], str):
@@ -226,16 +228,16 @@ def other_claims(candidate: Candidate) -> None:
         raise Rejected(Reason.INVALID_CLAIM)
 
 
-def sender(candidate: Candidate) -> None:
-    """It is a bearer token: one bound to its sender proves nothing without the proof (RFC 7800, section 3.1)."""
+def check_sender_constraint(candidate: Candidate) -> None:
+    """Reject ``cnf``: the proof of possession that it requires is not supported (RFC 7800, section 3.1)."""
     if "cnf" in candidate.token.claims:
         raise Rejected(Reason.SENDER_CONSTRAINED)
 
 
-def required_claims(candidate: Candidate) -> None:
-    """Each required claim holds its value, whole and of the same type."""
+def check_required_claims(candidate: Candidate) -> None:
+    """Require each required claim, with an equal value of the same type."""
     claims = candidate.token.claims
-    for name, value in candidate.believed.required_claims.items():
+    for name, value in candidate.trusted_issuer.required_claims.items():
         if name not in claims:
             raise Rejected(Reason.MISSING_CLAIM)
         if type(claims[name]) is not type(value) or claims[name] != value:
@@ -243,42 +245,42 @@ def required_claims(candidate: Candidate) -> None:
 
 
 RULES: tuple[Callable[[Candidate], None], ...] = (
-    form,
-    algorithm,
-    critical,
-    type_,
-    issuer,
-    key,
-    signature,
-    dates,
-    audience,
-    other_claims,
-    sender,
-    required_claims,
+    check_form,
+    check_algorithm,
+    check_critical,
+    check_type,
+    check_issuer,
+    check_key,
+    check_signature,
+    check_dates,
+    check_audience,
+    check_other_claims,
+    check_sender_constraint,
+    check_required_claims,
 )
-"""All of them. Whoever changes the order changes what strangers are told."""
+"""The rules in the order of their checks. The first failed rule is the reason that the client receives."""
 
 
 def _is_date(value: Any) -> bool:
-    """A ``NumericDate``: finite, no boolean, and of a size that floats hold exactly (RFC 7519, section 2)."""
+    """Return whether ``value`` is a ``NumericDate`` that floats represent exactly (RFC 7519, section 2)."""
     return type(value) in (int, float) and abs(value) < MAX_DATE
 
 
 class TokenObserver(Protocol):
-    """Is told of tokens that are let in."""
+    """An observer of accepted tokens."""
 
     def verified(self, algorithm: str, seconds: float) -> None:
-        """A token was verified, which took that long."""
+        """Note that a token was verified, and the time that it took."""
 
     def looked_up(self, hit: bool) -> None:
-        """A token was looked for among those that were verified before."""
+        """Note a lookup in the cache of verified tokens."""
 
 
 class TokenVerifier:
-    """Checks tokens of the ``issuers``. ``clock`` gives seconds since the epoch.
+    """Verifies tokens of the ``issuers``. ``clock`` is in seconds since the epoch.
 
-    Up to ``cache_size`` tokens that passed are remembered: their signature is not checked again, their dates are, and a
-    change of their issuer's keys forgets them.
+    Up to ``cache_size`` verified tokens are cached. For a cached token, only the dates are checked again. A change of
+    an issuer's keys invalidates its cached tokens.
     """
 
     def __init__(
@@ -295,48 +297,47 @@ class TokenVerifier:
         self._observer = observer
 
     def candidate(self, text: str) -> Candidate:
-        """Return the token ``text`` at the start of its way through the rules."""
+        """Return the token ``text`` as a candidate that no rule has checked yet."""
         return Candidate(text, self._issuers, self._algorithms, self._clock())
 
     def verify(self, text: str) -> dict[str, Any]:
-        """Return the claims of the token ``text``, verified by every rule in ``RULES``.
+        """Return the claims of the token ``text``, after checking every rule in ``RULES``.
 
-        Raises ``Rejected`` with the reason. What the issuer's keys raise where none can be had goes through.
+        Raises ``Rejected`` with the reason, and the exception that the issuer's ``KeySource`` raises without keys.
         """
         candidate, began = self.candidate(text), time.perf_counter()
         try:
-            known = self._was_verified(candidate)
+            cached = self._load_cached(candidate)
             if self._observer is not None:
-                self._observer.looked_up(known)
-            if known:
-                dates(candidate)
+                self._observer.looked_up(cached)
+            if cached:
+                check_dates(candidate)
                 return candidate.token.claims
             for rule in RULES:
                 rule(candidate)
-        except Rejected as refused:
+        except Rejected as rejected:
             if candidate.issuer is not None:
-                refused.issuer, refused.kid = candidate.issuer.name, candidate.kid
+                rejected.issuer, rejected.kid = candidate.issuer.name, candidate.kid
             raise
         if self._observer is not None:
             self._observer.verified(candidate.algorithm, time.perf_counter() - began)
-        if candidate.generation is not None and self._verified.comes_again(text):
-            self._remember(candidate, candidate.generation)
+        if candidate.generation is not None and self._verified.is_repeated(text):
+            self._cache(candidate, candidate.generation)
         return candidate.token.claims
 
-    def _was_verified(self, candidate: Candidate) -> bool:
-        """Whether the token passed before, under the keys that its issuer has now; then take over what was found."""
-        known = self._verified.get(candidate.text)
-        if known is None:
+    def _load_cached(self, candidate: Candidate) -> bool:
+        """Set issuer and claims from the cache. Return ``False`` if the token is not cached for the current keys."""
+        cached = self._verified.get(candidate.text)
+        if cached is None:
             return False
-        issuer = self._issuers[known.issuer]
-        if issuer.keys.generation() != known.generation:
+        issuer = self._issuers[cached.issuer]
+        if issuer.keys.generation() != cached.generation:
             return False
         candidate.issuer = issuer
-        # marshal copies four times as fast as JSON does; what it reads here was written below, by this process
-        candidate.token = Token({}, marshal.loads(known.claims), b"", b"")  # noqa: S302
+        # marshal is four times as fast as JSON; its input was written by this process, in _cache
+        candidate.token = Token({}, marshal.loads(cached.claims), b"", b"")  # noqa: S302
         return True
 
-    def _remember(self, candidate: Candidate, generation: int) -> None:
+    def _cache(self, candidate: Candidate, generation: int) -> None:
         claims = candidate.token.claims
-        kept = Verified(claims["iss"], generation, marshal.dumps(claims), claims["exp"])
-        self._verified.put(candidate.text, kept)
+        self._verified.put(candidate.text, Verified(claims["iss"], generation, marshal.dumps(claims), claims["exp"]))
