@@ -21,8 +21,10 @@ left out:
 import os
 import pydoc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from cleo.ui.table import Table
 from masonite.commands import QueueFailedCommand, QueueRetryCommand, QueueTableCommand, QueueWorkCommand
 from masonite.routes.commands import RouteListCommand
 from masonite.scheduling.commands import ScheduleRunCommand
@@ -79,6 +81,8 @@ def deployment_commands(application: Any) -> list[Any]:
         MigrateRollbackCommand(directory=migrations),
         MigrateStatusCommand(directory=migrations),
     ]
+    for command in database:
+        command.table = partial(_OldTable, command)
     queue = [QueueWorkCommand(application), QueueRetryCommand(application)]
     return [
         RouteListCommand(application),
@@ -110,6 +114,22 @@ def in_project(command: Any, application: Any, requirement: Requirement | None =
 
     command.handle = run
     return command
+
+
+class _OldTable:
+    """The table of cleo 0.8 that masonite-framework-orm 3.1.0 uses in ``migrate:status`` and ``--show``."""
+
+    def __init__(self, command: Any) -> None:
+        self._table = Table(command.io)
+
+    def set_header_row(self, row: list[str]) -> None:
+        self._table.set_headers(row)
+
+    def set_rows(self, rows: list[list[str]]) -> None:
+        self._table.set_rows(rows)
+
+    def render(self, io: Any) -> None:
+        self._table.render()
 
 
 def lacks_database(application: Any, command: Any) -> str | None:
