@@ -1,4 +1,4 @@
-"""The development console: over HTTP, as a browser and as another web site would ask."""
+"""The HTTP interface of the development console, and requests from other sites."""
 
 import json
 
@@ -27,37 +27,36 @@ def development(project, tmp_path_factory):
 
 def post(server, path, body, **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    status, _, answered = server.get(path, JSON | named, "POST", json.dumps(body).encode())
-    return status, json.loads(answered)
+    status, _, content = server.get(path, JSON | named, "POST", json.dumps(body).encode())
+    return status, json.loads(content)
 
 
-def token(server, **asked):
-    status, told = post(server, "/console/token", {"ttl": 300, "alg": "EdDSA", "sub": "somebody"} | asked)
+def token(server, **fields):
+    status, result = post(server, "/console/token", {"ttl": 300, "alg": "EdDSA", "sub": "alice"} | fields)
     assert status == 200
-    return told["token"]
+    return result["token"]
 
 
-def test_it_mints_sends_and_walks(development):
-    good = token(
-        development, scope="read:orders", aud=f"http://127.0.0.1:{development.port}/", claims='{"plan": "gold"}'
-    )
-    status, sent = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": good})
+def test_send_returns_request_response_and_rules(development):
+    audience = f"http://127.0.0.1:{development.port}/"
+    good = token(development, scope="read:orders", aud=audience, claims='{"plan": "gold"}')
+    status, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": good})
 
-    assert (status, sent["status"]) == (200, 200)
-    assert '"plan": "gold"' in sent["answer"] and '"scope": "read:orders"' in sent["answer"]
-    assert f"Authorization: Bearer {good}" in sent["request"]
-    assert all(rule["passed"] for rule in sent["walk"]) and len(sent["walk"]) == 12
+    assert (status, result["status"]) == (200, 200)
+    assert '"plan": "gold"' in result["response"] and '"scope": "read:orders"' in result["response"]
+    assert f"Authorization: Bearer {good}" in result["request"]
+    assert all(rule["passed"] for rule in result["rules"]) and len(result["rules"]) == 12
 
 
-def test_the_walk_names_the_rule_that_failed(development):
+def test_send_returns_the_rule_that_failed(development):
     other = token(development, aud="https://another.example/")
-    _, sent = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": other})
+    _, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": other})
 
-    assert sent["status"] == 401
-    assert [rule["reason"] for rule in sent["walk"] if rule["passed"] is False] == ["wrong_audience"]
+    assert result["status"] == 401
+    assert [rule["reason"] for rule in result["rules"] if rule["passed"] is False] == ["wrong_audience"]
 
 
-def test_it_tells_keys_and_routes_as_they_are(development):
+def test_state_returns_keys_and_routes(development):
     state = json.loads(development.get("/console/state")[2])
 
     assert {key["algorithm"] for key in state["keys"]} == {"EdDSA", "ES256", "PS256, RS256"}
@@ -69,7 +68,7 @@ def test_it_tells_keys_and_routes_as_they_are(development):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "fields",
     [
         {"ttl": "soon"},
         {"ttl": None},
@@ -86,14 +85,14 @@ def test_it_tells_keys_and_routes_as_they_are(development):
         {"claims": '{"a": 1e999}'},
     ],
 )
-def test_what_cannot_be_minted_is_told(development, asked):
-    status, told = post(development, "/console/token", {"ttl": 300, "alg": "EdDSA"} | asked)
+def test_token_returns_a_problem_with_invalid_fields(development, fields):
+    status, result = post(development, "/console/token", {"ttl": 300, "alg": "EdDSA"} | fields)
 
-    assert (status, set(told)) == (200, {"problem"})
+    assert (status, set(result)) == (200, {"problem"})
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "fields",
     [
         {"path": "protected"},
         {"path": "/a b"},
@@ -110,10 +109,10 @@ def test_what_cannot_be_minted_is_told(development, asked):
         {"token": "é"},
     ],
 )
-def test_what_cannot_be_sent_is_told(development, asked):
-    status, told = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": "a"} | asked)
+def test_send_returns_a_problem_with_invalid_fields(development, fields):
+    status, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": "a"} | fields)
 
-    assert status == 200 and (set(told) == {"problem"} or told["status"] == 404)
+    assert status == 200 and (set(result) == {"problem"} or result["status"] == 404)
 
 
 @pytest.mark.parametrize(
@@ -127,39 +126,39 @@ def test_what_cannot_be_sent_is_told(development, asked):
         {"X_Forwarded_For": "192.0.2.1"},
     ],
 )
-def test_no_other_web_site_can_use_it(development, headers):
-    status, told = post(development, "/console/token", {"ttl": 300, "alg": "EdDSA"}, **headers)
+def test_token_rejects_a_request_from_another_site(development, headers):
+    status, result = post(development, "/console/token", {"ttl": 300, "alg": "EdDSA"}, **headers)
 
-    assert status in (400, 403) and "token" not in told
+    assert status in (400, 403) and "token" not in result
 
 
-def test_a_form_of_another_web_site_is_no_request_of_the_consoles(development):
+def test_token_rejects_the_content_types_of_a_form(development):
     body = json.dumps({"ttl": 300, "alg": "EdDSA"}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert development.get("/console/token", {"Content-Type": kind}, "POST", body)[0] == 415
 
 
-def test_fields_of_a_query_are_no_request_of_the_consoles(development):
+def test_token_rejects_fields_in_the_query(development):
     assert development.get("/console/token?ttl=300&alg=EdDSA", method="POST")[0] == 415
 
 
-def test_claims_are_taken_as_they_are_written(development):
+def test_token_accepts_claims_as_an_object_or_as_json_text(development):
     given = {"nested": {"list": [1, None, "é"]}}
-    minted = [token(development, claims=claims) for claims in (given, json.dumps(given))]
 
-    for made in minted:
-        claims = json.loads(unb64(made.split(".")[1]))
-        assert claims["nested"] == given["nested"] and claims["sub"] == "somebody"
+    for claims in (given, json.dumps(given)):
+        payload = json.loads(unb64(token(development, claims=claims).split(".")[1]))
+        assert payload["nested"] == given["nested"] and payload["sub"] == "alice"
 
 
-def test_it_sends_to_where_the_server_listens(project, tmp_path):
+def test_send_connects_to_the_address_that_the_server_listens_on(project, tmp_path):
+    fields = {"method": "GET", "path": "/health/live"}
     with serve(project, tmp_path / "log", "--dont-reload", "--host", "localhost") as server:
-        _, sent = post(server, "/console/send", {"method": "GET", "path": "/health/live"}, Host=f"[::1]:{server.port}")
+        _, result = post(server, "/console/send", fields, Host=f"[::1]:{server.port}")
 
-    assert sent["status"] == 200
+    assert result["status"] == 200
 
 
-def test_its_page_is_framed_by_nobody_and_loads_nothing(development):
+def test_page_has_a_content_security_policy_with_a_new_nonce(development):
     status, headers, body = development.get("/")
 
     policy = headers["content-security-policy"]
@@ -170,14 +169,14 @@ def test_its_page_is_framed_by_nobody_and_loads_nothing(development):
     assert development.get("/")[1]["content-security-policy"] != policy
 
 
-def test_in_production_it_does_not_exist(tmp_path):
+def test_console_is_absent_in_production(tmp_path):
     settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "https://api.test/*"}
     with production(free_port(), tmp_path / "log", **settings) as server:
         for path in PATHS:
             assert server.get(path)[0] == server.get(path, method="POST")[0] == 404
 
 
-def test_nor_in_tests_nor_where_an_issuer_is_named(application, project, tmp_path):
+def test_console_is_absent_in_tests_and_with_a_configured_issuer(application, project, tmp_path):
     assert [request(application, "GET", path).status for path in PATHS] == [404] * 4
 
     settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "*", "APP_ENV": "local"}
@@ -185,7 +184,7 @@ def test_nor_in_tests_nor_where_an_issuer_is_named(application, project, tmp_pat
         assert [server.get(path)[0] for path in PATHS] == [404] * 4
 
 
-def test_routes_list_knows_nothing_of_it(project):
+def test_routes_list_omits_the_console(project):
     listed = craft(project, "routes:list")
 
     assert "/protected" in listed.stdout and "console" not in listed.stdout

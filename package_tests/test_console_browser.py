@@ -1,4 +1,4 @@
-"""The development console in a real browser: Debian's chromium, headless."""
+"""The development console in a browser (Chromium, headless)."""
 
 import os
 import shutil
@@ -24,13 +24,13 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        assert not os.environ.get("BROWSER_REQUIRED"), "there is no chromium: apt-get install chromium"
-        pytest.skip("there is no chromium: apt-get install chromium")
+        assert not os.environ.get("BROWSER_REQUIRED"), "Chromium is not installed"
+        pytest.skip("Chromium is not installed")
     expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,105 +42,112 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, address):
-    """The console, loaded. Afterwards: no request left the machine, and the browser had nothing to complain of."""
-    opened = browser.new_page()
-    opened.set_default_timeout(20_000)
-    complaints, asked = [], []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(address)
-    expect(opened.locator("#routes tr")).to_have_count(4)
-    yield opened
-    opened.close()
-    assert complaints == []
-    assert [url for url in asked if not url.startswith((address, "data:"))] == []
+    """The loaded console. After the test: no error in the browser, and no request to another server."""
+    tab = browser.new_page()
+    tab.set_default_timeout(20_000)
+    errors, urls = [], []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: urls.append(request.url))
+    tab.goto(address)
+    expect(tab.locator("#routes tr")).to_have_count(4)
+    yield tab
+    tab.close()
+    assert errors == []
+    assert [url for url in urls if not url.startswith((address, "data:"))] == []
 
 
 def send(page):
     page.get_by_role("button", name="Send").click()
 
 
-def status(page, code):
-    expect(page.get_by_role("status")).to_have_text(f"The answer has status {code}.")
+def expect_status(page, code):
+    expect(page.get_by_role("status")).to_have_text(f"Response: status {code}.")
 
 
 def failed_rules(page):
-    return [row.split("\t")[1] for row in page.locator("#walk tr").all_inner_texts() if "✗" in row]
+    return [row.split("\t")[1] for row in page.locator("#rules tr").all_inner_texts() if "✗" in row]
 
 
-def mint(page, **fields):
+def issue(page, **fields):
     for label, value in fields.items():
-        page.get_by_label(label.replace("_", " ")).fill(value)
-    page.get_by_role("button", name="Mint").click()
-    expect(page.get_by_role("status")).to_have_text("Minted.")
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Issue").click()
+    expect(page.get_by_role("status")).to_have_text("Token issued.")
 
 
-def test_a_token_is_minted_sent_broken_and_sent_again(page):
-    mint(page, Subject="alice", Scopes="read:orders")
+def test_console_shows_the_response_to_an_issued_token(page):
+    issue(page, Subject="alice", Scopes="read:orders")
     send(page)
-    status(page, 200)
-    assert '"sub": "alice"' in page.locator("#answer").inner_text()
-    assert "Authorization: Bearer " in page.locator("#request").inner_text()
+    expect_status(page, 200)
+
+    assert '"sub": "alice"' in page.locator("#response").inner_text()
+    assert "Authorization: Bearer " in page.locator("#sent").inner_text()
     assert failed_rules(page) == []
 
-    for button, said, reason in (
-        ("Expire", "Token has expired", "expired"),
+
+@pytest.mark.parametrize(
+    ("button", "error", "reason"),
+    [
+        ("Expired", "Token has expired", "expired"),
         ("Other audience", "The token is for another audience", "wrong_audience"),
-        ("Tamper", "The token's signature is not valid", "bad_signature"),
-        ("Strip the signature", "The token's signature is not valid", "bad_signature"),
-    ):
-        mint(page)
-        page.get_by_role("button", name=button).click()
-        expect(page.get_by_role("status")).to_have_text(f"{button}: done. Send it.")
-        send(page)
-        status(page, 401)
-        assert said in page.locator("#answer").inner_text()
-        assert failed_rules(page) == [f"✗ {reason}"]
-
-
-def test_without_a_token_the_challenge_is_seen(page):
+        ("Other subject, same signature", "The token's signature is not valid", "bad_signature"),
+        ("Without signature", "The token's signature is not valid", "bad_signature"),
+    ],
+)
+def test_console_shows_the_failed_rule_for_a_changed_token(page, button, error, reason):
+    issue(page)
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("status")).to_have_text(f"Token changed: {button.lower()}.")
     send(page)
-    status(page, 401)
+    expect_status(page, 401)
 
-    assert "www-authenticate: bearer" in page.locator("#answer").inner_text().lower()
+    assert error in page.locator("#response").inner_text()
+    assert failed_rules(page) == [f"✗ {reason}"]
 
 
-def test_what_cannot_be_minted_is_said(page):
-    page.get_by_label("Further claims").fill("{")
-    page.get_by_role("button", name="Mint").click()
+def test_console_shows_the_challenge_without_a_token(page):
+    send(page)
+    expect_status(page, 401)
+
+    assert "www-authenticate: bearer" in page.locator("#response").inner_text().lower()
+
+
+def test_console_shows_a_problem_with_invalid_claims(page):
+    page.get_by_label("More claims").fill("{")
+    page.get_by_role("button", name="Issue").click()
 
     expect(page.get_by_role("status")).to_contain_text("a JSON object")
 
 
-def test_it_is_used_by_keyboard_alone(page):
+def test_console_works_with_the_keyboard_only(page):
     page.get_by_label("Subject").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text("Minted.")
+    expect(page.get_by_role("status")).to_have_text("Token issued.")
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.textContent") == "Send":
             break
     page.keyboard.press("Enter")
-    status(page, 200)
+    expect_status(page, 200)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page, scheme):
+def test_console_has_no_axe_violations(page, scheme):
     page.emulate_media(color_scheme=scheme)
-    mint(page)
-    page.get_by_role("button", name="Tamper").click()
+    issue(page)
+    page.get_by_role("button", name="Other subject").click()
     send(page)
-    status(page, 401)
+    expect_status(page, 401)
 
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
 
 
-def test_a_phone_needs_no_scrolling_sideways(page):
+def test_console_fits_a_narrow_screen(page):
     page.set_viewport_size({"width": 360, "height": 740})
-    mint(page)
+    issue(page)
     send(page)
-    status(page, 200)
+    expect_status(page, 200)
 
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -1,4 +1,4 @@
-"""The exported gateway project, and the description that is written to a file."""
+"""The exported gateway project, and the API description in a file."""
 
 import json
 
@@ -51,11 +51,11 @@ def operation(path, scopes, method="get"):
 
 
 def exported(*operations, audience="orders", grant_scopes=False):
-    made = ZuploProject(operations, "Orders", "1.0.0", audience, "Authorization", "Bearer", grant_scopes).files()
-    return json.loads(made["config/routes.oas.json"]), json.loads(made["config/policies.json"]), made
+    files = ZuploProject(operations, "Orders", "1.0.0", audience, "Authorization", "Bearer", grant_scopes).files()
+    return json.loads(files["config/routes.oas.json"]), json.loads(files["config/policies.json"]), files
 
 
-def test_it_forwards_the_guarded_routes_and_no_others(project, tmp_path):
+def test_export_forwards_the_guarded_routes_only(project, tmp_path):
     ended = craft(project, "zuplo:export", str(tmp_path / "gateway"))
     assert ended.returncode == 0, ended.stderr
     listed = craft(project, "routes:list").stdout
@@ -76,7 +76,7 @@ def test_it_forwards_the_guarded_routes_and_no_others(project, tmp_path):
     assert all(name in readme for name in ("ORIGIN_URL", "JWT_ISSUER", "JWT_AUDIENCE", "zuplo-origin"))
 
 
-def test_exporting_twice_changes_nothing_and_an_edited_file_is_kept(project, tmp_path):
+def test_export_writes_no_file_if_one_was_edited(project, tmp_path):
     folder = tmp_path / "gateway"
     craft(project, "zuplo:export", str(folder))
     times = {file: file.stat().st_mtime_ns for file in folder.rglob("*.*")}
@@ -87,39 +87,47 @@ def test_exporting_twice_changes_nothing_and_an_edited_file_is_kept(project, tmp
     edited = folder / "config/policies.json"
     edited.write_text(edited.read_text().replace("300", "60").replace("{", "{ <fg=nope>", 1))
     (folder / "README.md").unlink()
-    refused = craft(project, "zuplo:export", str(folder))
-    assert refused.returncode == 1 and not (folder / "README.md").exists()
-    assert "-{ <fg=nope>" in refused.stderr
-    assert '-          "expiresIn": 60' in refused.stderr and '+          "expiresIn": 300' in refused.stderr
+    ended = craft(project, "zuplo:export", str(folder))
+    assert ended.returncode == 1 and not (folder / "README.md").exists()
+    assert "-{ <fg=nope>" in ended.stderr
+    assert '-          "expiresIn": 60' in ended.stderr and '+          "expiresIn": 300' in ended.stderr
     assert "60" in edited.read_text()
 
     forced = craft(project, "zuplo:export", str(folder), "--force")
     assert forced.returncode == 0 and '"expiresIn": 300' in edited.read_text()
 
 
-def test_it_writes_into_a_folder_of_its_own_and_over_plain_files_alone(project, tmp_path):
-    for folder in ("", ".", str(project)):
-        refused = craft(project, "zuplo:export", folder, "--force")
-        assert refused.returncode == 1 and not (project / "package.json").exists()
+@pytest.mark.parametrize("folder", ["", ".", "project"])
+def test_export_rejects_the_folder_of_the_project(project, folder):
+    ended = craft(project, "zuplo:export", str(project) if folder == "project" else folder, "--force")
 
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
+    assert ended.returncode == 1 and not (project / "package.json").exists()
+
+
+def test_export_does_not_follow_a_symbolic_link(project, tmp_path):
+    target = tmp_path / "target"
+    target.write_text("original")
     folder = tmp_path / "gateway"
     folder.mkdir()
-    (folder / "README.md").symlink_to(victim)
-    assert craft(project, "zuplo:export", str(folder), "--force").returncode == 1 and victim.read_text() == "mine"
+    (folder / "README.md").symlink_to(target)
 
-    (folder / "README.md").unlink()
+    assert craft(project, "zuplo:export", str(folder), "--force").returncode == 1 and target.read_text() == "original"
+
+
+def test_export_reports_an_existing_file_that_is_not_utf8(project, tmp_path):
+    folder = tmp_path / "gateway"
+    folder.mkdir()
     (folder / "README.md").write_bytes(b"\xff\xfe")
-    refused = craft(project, "zuplo:export", str(folder))
-    assert refused.returncode == 1 and "README.md would be overwritten" in refused.stderr
+
+    ended = craft(project, "zuplo:export", str(folder))
+    assert ended.returncode == 1 and "README.md would be overwritten" in ended.stderr
 
 
 @pytest.mark.parametrize(
     ("audience", "written"),
     [("orders-api", "orders-api"), ("https://gw.example/*", None), ("*", None), ("https://gw.example/*,b", "b")],
 )
-def test_the_audience_is_this_origins(project, tmp_path, audience, written):
+def test_export_uses_the_audience_of_the_origin(project, tmp_path, audience, written):
     settings = {"JWT_ISSUER": "https://gw.example/__zuplo/issuer", "JWT_AUDIENCE": audience}
     ended = craft(project, "zuplo:export", str(tmp_path / "gateway"), **settings)
     assert ended.returncode == 0, ended.stderr
@@ -128,7 +136,7 @@ def test_the_audience_is_this_origins(project, tmp_path, audience, written):
     assert options.get("audience") == written
 
 
-def test_scopes_are_seen_and_granted_only_where_that_is_asked_for():
+def test_export_grants_scopes_only_on_request():
     operations = [
         operation("/a", ("read:a",)),
         operation("/b", ()),
@@ -149,11 +157,11 @@ def test_scopes_are_seen_and_granted_only_where_that_is_asked_for():
         assert granted[signing] == scope
 
 
-def test_the_description_is_written_without_any_settings(project, tmp_path):
+def test_openapi_write_runs_without_settings(project, tmp_path):
     file = tmp_path / "openapi.json"
     for settings in ({}, {"APP_ENV": "production"}):
         assert craft(project, "openapi:write", str(file), **settings).returncode == 0
         validate(json.loads(file.read_text()), cls=OpenAPIV31SpecValidator)
     assert json.loads(craft(project, "openapi:write", "-").stdout) == json.loads(file.read_text())
-    refused = craft(project, "openapi:write", str(tmp_path / "no" / "file"))
-    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    ended = craft(project, "openapi:write", str(tmp_path / "missing" / "file"))
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr

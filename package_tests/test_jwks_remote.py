@@ -353,7 +353,7 @@ def at_once(count, look_up):
 def slowly(harness, seconds=0.3):
     def behave(handler):
         time.sleep(seconds)
-        w.issuer.respond(handler)
+        harness.issuer.respond(handler)
 
     harness.issuer.behave = behave
 

@@ -1,4 +1,4 @@
-"""`craft origin:check`: against this application, and against origins that get one thing wrong each."""
+"""`craft origin:check` on this application, and on origins with one fault each."""
 
 import json
 import socket
@@ -13,151 +13,150 @@ from package_tests.support.gateway import GATEWAY
 from package_tests.support.project import copy_of_the_project, craft, serve
 from package_tests.support.servers import PROJECT, free_port, production
 from package_tests.support.wsgi_client import request
-from zuplo_origin.dev.origin_check import BadAddress, OriginCheck
-
-
-class Origin:
-    """An origin that keeps the contract, as this application does, but for what `wrong` makes of an answer."""
-
-    def __init__(self, application, wrong=None):
-        origin = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                answer = request(application, "GET", self.path, dict(self.headers))
-                status, headers, body = answer.status, dict(answer.header_list), answer.body
-                if wrong is not None:
-                    status, headers, body = wrong(self.path, dict(self.headers), status, headers, body)
-                self.send_response(status)
-                for name, value in ({**headers, "Content-Length": str(len(body))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=lambda: origin.server.serve_forever(0.02), daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+from zuplo_origin.dev.origin_check import InvalidTarget, OriginCheck
 
 
 @contextmanager
-def origin(application, wrong=None):
-    made = Origin(application, wrong)
-    yield made.url
-    made.close()
+def origin(application, fault=None):
+    """Serve `application` over HTTP, and yield the URL. `fault` changes each response."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            response = request(application, "GET", self.path, dict(self.headers))
+            status, headers, body = response.status, dict(response.header_list), response.body
+            if fault is not None:
+                status, headers, body = fault(self.path, dict(self.headers), status, headers, body)
+            self.send_response(status)
+            for name, value in ({**headers, "Content-Length": str(len(body))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
-def failed(url, token=None, **options):
-    findings = OriginCheck(url, token=token, **options).run()
-    return [finding.check.split(",")[0] for finding in findings if not finding.passed]
+def unsuccessful(url, token=None, **options):
+    """Return the checks that failed or were skipped."""
+    return [result.check for result in OriginCheck(url, token=token, **options).run() if not result.passed]
 
 
-def test_an_origin_that_keeps_the_contract_has_nothing_wrong(application):
+def test_correct_origin_passes_all_checks(application):
     with origin(application) as url:
-        assert failed(url, GATEWAY.token("ES256")) == ["an expired token"]  # which could not be made
-        findings = list(OriginCheck(url, token=GATEWAY.token()).run())
-        assert not any(finding.passed is False for finding in findings)
-        (stranger,) = (finding for finding in findings if "stranger" in finding.check)
-        assert stranger.found == "401, Invalid token, kid k-EdDSA"
-
-        assert failed(url, GATEWAY.token(iat=1, exp=2)) == ["a valid token"]  # of which there is none
-        assert failed(url, sign=lambda claims: GATEWAY.token("RS256", **{**claims, "iss": GATEWAY.name})) == []
+        assert unsuccessful(url, sign=lambda claims: GATEWAY.token("RS256", **{**claims, "iss": GATEWAY.name})) == []
 
 
-def believes_anything(path, headers, status, answered, body):
-    if path == "/protected" and "Authorization" in headers:
-        return 200, answered, b'{"message": "Access granted", "user": {}}'
-    return status, answered, body
+def test_check_that_needs_a_missing_token_is_skipped(application):
+    with origin(application) as url:
+        assert unsuccessful(url, GATEWAY.token("ES256")) == ["an expired token"]
+        assert unsuccessful(url, GATEWAY.token(iat=1, exp=2)) == ["a valid token"]
 
 
-def answers_differently(path, headers, status, answered, body):
-    return (403, answered, body) if status == 401 else (status, answered, body)
+def test_untrusted_key_is_checked_with_the_kid_of_the_token(application):
+    with origin(application) as url:
+        results = list(OriginCheck(url, token=GATEWAY.token()).run())
+
+    assert not any(result.passed is False for result in results)
+    (untrusted,) = (result for result in results if result.check == "an untrusted key")
+    assert untrusted.detail == "401, Invalid token, kid k-EdDSA"
 
 
-def may_be_stored(path, headers, status, answered, body):
-    return status, {name: value for name, value in answered.items() if name != "Cache-Control"}, body
+def accept_any_token(path, request_headers, status, headers, body):
+    if path == "/protected" and "Authorization" in request_headers:
+        return 200, headers, b'{"message": "Access granted", "user": {}}'
+    return status, headers, body
 
 
-def has_a_debug_page(path, headers, status, answered, body):
+def reject_with_403(path, request_headers, status, headers, body):
+    return (403, headers, body) if status == 401 else (status, headers, body)
+
+
+def omit_cache_control(path, request_headers, status, headers, body):
+    return status, {name: value for name, value in headers.items() if name != "Cache-Control"}, body
+
+
+def show_a_debug_page(path, request_headers, status, headers, body):
     if status == 404:
         return 500, {"Content-Type": "text/html"}, b"<html>Traceback (most recent call last)"
-    return status, answered, body
+    return status, headers, body
 
 
-def has_everything_open(path, headers, status, answered, body):
-    return (200, {"Content-Type": "text/html"}, b"<html>") if path in ("/", "/metrics") else (status, answered, body)
+def publish_console_and_metrics(path, request_headers, status, headers, body):
+    return (200, {"Content-Type": "text/html"}, b"<html>") if path in ("/", "/metrics") else (status, headers, body)
 
 
-def lets_nobody_in(path, headers, status, answered, body):
-    return (401, answered, b'{"error": "Invalid token"}') if status == 200 else (status, answered, body)
+def reject_any_token(path, request_headers, status, headers, body):
+    return (401, headers, b'{"error": "Invalid token"}') if status == 200 else (status, headers, body)
 
 
-def repeats_the_token(path, headers, status, answered, body):
+def repeat_the_token(path, request_headers, status, headers, body):
     if b"Invalid" in body:
-        body = json.dumps({"error": "Invalid token", "details": headers["Authorization"]}).encode()
-    return status, answered, body
+        body = json.dumps({"error": "Invalid token", "details": request_headers["Authorization"]}).encode()
+    return status, headers, body
 
 
-def says_nothing_of_a_challenge(path, headers, status, answered, body):
-    return status, {name: value for name, value in answered.items() if name != "WWW-Authenticate"}, body
+def omit_the_challenge(path, request_headers, status, headers, body):
+    return status, {name: value for name, value in headers.items() if name != "WWW-Authenticate"}, body
 
 
-REFUSED = ["no token", "garbage", "alg: none", "a stranger's key"]
+REJECTIONS = ["no token", "garbage", "alg: none", "an untrusted key"]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"),
+    ("fault", "failed"),
     [
-        (believes_anything, ["garbage", "alg: none", "a stranger's key"]),
-        (answers_differently, REFUSED),
-        (may_be_stored, [*REFUSED, "a valid token"]),
-        (has_a_debug_page, ["no debug page"]),
-        (has_everything_open, ["no console", "no metrics"]),
-        (lets_nobody_in, ["a valid token"]),
-        (repeats_the_token, ["alg: none", "a stranger's key"]),
-        (says_nothing_of_a_challenge, REFUSED),
+        (accept_any_token, ["garbage", "alg: none", "an untrusted key"]),
+        (reject_with_403, REJECTIONS),
+        (omit_cache_control, [*REJECTIONS, "a valid token"]),
+        (show_a_debug_page, ["no debug page"]),
+        (publish_console_and_metrics, ["no console", "no metrics"]),
+        (reject_any_token, ["a valid token"]),
+        (repeat_the_token, ["alg: none", "an untrusted key"]),
+        (omit_the_challenge, REJECTIONS),
     ],
 )
-def test_what_is_wrong_is_found(application, wrong, found):
-    with origin(application, wrong) as url:
-        findings = OriginCheck(url, token=GATEWAY.token()).run()
-        assert [finding.check.split(",")[0] for finding in findings if finding.passed is False] == found
+def test_faulty_origin_fails_the_matching_checks(application, fault, failed):
+    with origin(application, fault) as url:
+        results = OriginCheck(url, token=GATEWAY.token()).run()
+        assert [result.check for result in results if result.passed is False] == failed
 
 
-def test_an_origin_that_is_not_there_is_told_and_no_traceback():
+def test_unreachable_origin_fails_with_the_cause():
     *_, last = OriginCheck(f"http://127.0.0.1:{free_port()}").run()
 
-    assert last.passed is False and last.found == "none: ConnectionError"
+    assert last.passed is False and last.detail == "none: ConnectionError"
 
 
-def drips(connection):
+def send_slowly(connection):
     connection.sendall(b"HTTP/1.1 200 OK\r\n")
     while True:
         connection.sendall(b"X")
         time.sleep(0.05)
 
 
-def says_that_it_is_compressed(connection):
+def send_invalid_gzip(connection):
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd")
 
 
 @pytest.mark.parametrize(
-    ("behave", "found"), [(drips, "none: not whole after 1 s"), (says_that_it_is_compressed, "none: DecodeError")]
+    ("respond", "detail"), [(send_slowly, "none: incomplete after 1 s"), (send_invalid_gzip, "none: DecodeError")]
 )
-def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
+def test_incomplete_response_fails_within_the_timeout(monkeypatch, respond, detail):
     monkeypatch.setattr("zuplo_origin.dev.origin_check.TIMEOUT", 1.0)
 
     def serve_one():
         connection, _ = listening.accept()
         with connection, suppress(OSError):
             connection.recv(65_536)
-            behave(connection)
+            respond(connection)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = threading.Thread(target=serve_one)
@@ -165,11 +164,11 @@ def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
         *_, last = OriginCheck(f"http://127.0.0.1:{listening.getsockname()[1]}").run()
         serving.join()
 
-    assert (last.passed, last.found) == (False, found)
+    assert (last.passed, last.detail) == (False, detail)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         {"url": "origin.example"},
         {"url": "http://["},
@@ -185,27 +184,27 @@ def test_a_server_that_is_no_origin_is_told_in_time(monkeypatch, behave, found):
         {"token": "\udcff"},
     ],
 )
-def test_what_cannot_be_asked_for_is_told(asked):
-    with pytest.raises(BadAddress):
-        OriginCheck(**{"url": "http://origin.example"} | asked)
+def test_invalid_argument_is_rejected(arguments):
+    with pytest.raises(InvalidTarget):
+        OriginCheck(**{"url": "http://origin.example"} | arguments)
 
 
 @pytest.mark.parametrize(
     "header", [{"alg": []}, {"alg": "HS256"}, {"alg": None, "kid": 5}, {"kid": {}}, {"kid": "\U0001f511"}]
 )
-def test_any_token_can_be_named(application, header):
+def test_token_with_an_unusual_header_is_sent(application, header):
     token = GATEWAY.token(header=header)
     with origin(application) as url:
-        assert "a valid token" in failed(url, token)
+        assert "a valid token" in unsuccessful(url, token)
 
 
-def test_plain_http_is_wrong_beyond_this_machine():
+def test_http_fails_beyond_loopback():
     first = next(OriginCheck("http://origin.example").run())
 
-    assert (first.check, first.passed, first.found) == ("TLS", False, "http")
+    assert (first.check, first.passed, first.detail) == ("TLS", False, "http")
 
 
-def test_the_command_on_the_production_server(tmp_path):
+def test_command_exits_with_1_if_a_check_fails(tmp_path):
     project = copy_of_the_project(tmp_path / "project")
     settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "https://api.test/*"}
     with production(free_port(), tmp_path / "log", **settings) as server:
@@ -216,19 +215,19 @@ def test_the_command_on_the_production_server(tmp_path):
             assert ("✗" in ended.stdout) == bool(status) and "✓" in ended.stdout
 
 
-def says_what_it_likes(path, headers, status, answered, body):
-    return status, answered, b'{"error": "<fg=nope>x</> \\u001b[31m"}'
+def return_markup(path, request_headers, status, headers, body):
+    return status, headers, b'{"error": "<fg=nope>x</> \\u001b[31m"}'
 
 
-def test_what_an_origin_says_is_printed_as_it_stands(application):
-    with origin(application, says_what_it_likes) as url:
+def test_command_prints_markup_of_the_origin_unchanged(application):
+    with origin(application, return_markup) as url:
         ended = craft(PROJECT, "origin:check", url)
 
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "<fg=nope>x</>" in ended.stdout and "\x1b" not in ended.stdout
 
 
-def test_the_development_server_is_checked_with_tokens_of_its_own(tmp_path):
+def test_command_skips_no_check_on_the_development_server(tmp_path):
     project = copy_of_the_project(tmp_path / "project")
     with serve(project, tmp_path / "log") as server:
         ended = craft(project, "origin:check", f"http://127.0.0.1:{server.port}")

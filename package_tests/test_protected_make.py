@@ -1,4 +1,4 @@
-"""`craft protected:make`: what it makes works as it was made, and nothing is lost."""
+"""`craft protected:make`: the files that it creates work, and it overwrites none."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from package_tests.support.project import copy_of_the_project, craft
 from package_tests.support.servers import clean_environment
-from zuplo_origin.dev.generator import BadBlueprint, Blueprint, UnknownForm, with_route
+from zuplo_origin.dev.generator import GuardedRoute, InvalidRoute, UnsupportedRoutesFile, add_route
 
 ROUTES = """from masonite.routes import Route
 
@@ -34,22 +34,28 @@ def run_tests(project, *files):
     return subprocess.run(command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=120)
 
 
-def test_what_is_made_works_as_it_was_made(project):
-    made = make(project, "Orders", "--path", "/orders", "--scope", "read:orders")
-    assert made.returncode == 0, made.stderr
-    for told in (
+def test_created_routes_pass_their_tests_and_are_described(project):
+    created = make(project, "Orders", "--path", "/orders", "--scope", "read:orders")
+    assert created.returncode == 0, created.stderr
+    for name in (
         "app/controllers/OrdersController.py",
         "tests/test_orders.py",
         "routes/web.py",
         "OrdersController.show",
     ):
-        assert told in made.stdout
+        assert name in created.stdout
     for arguments in (
         ("OrderItemsController", "--path", "/orders/@id:int/items/@item", "--scope", "read:orders,read:items"),
         ("status",),
     ):
-        made = make(project, *arguments)
-        assert made.returncode == 0, made.stderr
+        created = make(project, *arguments)
+        assert created.returncode == 0, created.stderr
+    files = ["app/controllers", "tests", "routes"]
+    for command in (["check", "--select", "E,F,I"], ["format", "--check"]):
+        ruff = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *files], cwd=project, capture_output=True, text=True
+        )
+        assert ruff.returncode == 0, ruff.stdout + ruff.stderr
 
     tests = ["tests/test_orders.py", "tests/test_order_items.py", "tests/test_status.py"]
     passed = run_tests(project, *tests)
@@ -58,7 +64,7 @@ def test_what_is_made_works_as_it_was_made(project):
     assert '"read:orders"' in described and "/orders/{id}/items/{item}" in described
 
 
-def test_the_generated_test_fails_where_the_guard_is_gone(project):
+def test_created_test_fails_if_the_route_is_not_guarded(project):
     make(project, "Secrets", "--scope", "read:secrets")
     routes = project / "routes" / "web.py"
     routes.write_text(routes.read_text().replace('.middleware("jwt:read:secrets")', ""))
@@ -67,44 +73,44 @@ def test_the_generated_test_fails_where_the_guard_is_gone(project):
     assert failed.returncode == 1 and "3 failed" in failed.stdout
 
 
-def test_nothing_is_overwritten(project):
+def test_existing_file_or_route_is_not_overwritten(project):
     make(project, "Invoices")
     for file, arguments in (
         ("app/controllers/InvoicesController.py", ("Invoices", "--path", "/other")),
         ("routes/web.py", ("Others", "--path", "/invoices")),
     ):
         before = (project / file).read_text()
-        refused = make(project, *arguments)
-        assert refused.returncode == 1 and "already" in refused.stderr and "Traceback" not in refused.stderr
+        ended = make(project, *arguments)
+        assert ended.returncode == 1 and "exists already" in ended.stderr and "Traceback" not in ended.stderr
         assert (project / file).read_text() == before
     assert not (project / "app/controllers/OthersController.py").exists()
 
 
-def test_a_file_that_it_cannot_add_to_is_left_alone_and_the_lines_are_told(project):
+def test_unsupported_routes_file_is_not_changed_and_the_lines_are_printed(project):
     routes = project / "routes" / "web.py"
     before = routes.read_text()
     routes.write_text(before.replace("ROUTES = [", "ROUTES: list = ["))
     try:
-        refused = make(project, "Unmade")
+        ended = make(project, "Parcels")
     finally:
         routes.write_text(before)
 
-    assert refused.returncode == 1 and not (project / "app/controllers/UnmadeController.py").exists()
-    assert 'Route.get("/unmade", UnmadeController.show).middleware("jwt"),' in refused.stderr
+    assert ended.returncode == 1 and not (project / "app/controllers/ParcelsController.py").exists()
+    assert 'Route.get("/parcels", ParcelsController.show).middleware("jwt"),' in ended.stderr
 
 
-def test_a_route_that_stands_before_it_is_named(project):
+def test_path_that_an_existing_route_matches_is_rejected(project):
     assert make(project, "Any", "--path", "/any/@id").returncode == 0
 
-    refused = make(project, "Special", "--path", "/any/special")
-    assert refused.returncode == 1 and "/any/@id" in refused.stderr
+    ended = make(project, "Special", "--path", "/any/special")
+    assert ended.returncode == 1 and "/any/@id" in ended.stderr
 
 
-def test_ten_routes_later_the_file_is_still_a_list():
+def test_routes_file_keeps_its_imports_sorted_after_several_routes():
     text = ROUTES
     for name in ("Zebras", "Apples", "Mangos"):
-        blueprint = Blueprint.of(name, None, "read:" + name.lower())
-        text = with_route(text, blueprint.imported, blueprint.route)
+        route = GuardedRoute.parse(name, None, "read:" + name.lower())
+        text = add_route(text, route.import_line, route.route_line)
 
     assert (
         text
@@ -127,9 +133,9 @@ ROUTES = [
 
 
 @pytest.mark.parametrize("text", ["", "ROUTES = [\n]\n", ROUTES.replace("ROUTES = [", "ROUTES = list(["), ROUTES[:-2]])
-def test_a_file_of_another_form_is_left_alone(text):
-    with pytest.raises(UnknownForm):
-        with_route(text, "from app.controllers.A import A", "Route.get()")
+def test_routes_file_of_another_form_is_rejected(text):
+    with pytest.raises(UnsupportedRoutesFile):
+        add_route(text, "from app.controllers.A import A", "Route.get()")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +163,6 @@ def test_a_file_of_another_form_is_left_alone(text):
         ("Orders", None, "a b"),
     ],
 )
-def test_what_cannot_be_meant_is_not_made(name, path, scopes):
-    with pytest.raises(BadBlueprint):
-        Blueprint.of(name, path, scopes)
+def test_invalid_name_path_or_scope_is_rejected(name, path, scopes):
+    with pytest.raises(InvalidRoute):
+        GuardedRoute.parse(name, path, scopes)

@@ -1,4 +1,7 @@
-"""What ``craft`` prepares before the application is made. Servers take their environment as it is."""
+"""The entry point of ``craft``: it prepares the environment, loads the application, and runs a command.
+
+Servers do none of this: they take their environment as it is.
+"""
 
 import os
 import re
@@ -11,8 +14,10 @@ from typing import Any
 
 from dotenv import load_dotenv
 
-FOR_DEVELOPMENT_SERVER = ("jwt:inspect", "jwks:show")
-"""Commands that look at the running development server when no ``JWT_ISSUER`` is set."""
+USE_DEVELOPMENT_SERVER = ("jwt:inspect", "jwks:show")
+"""Commands that use the issuer of a running development server when ``JWT_ISSUER`` is not set."""
+RELOAD = 3
+"""The exit status with which a process asks Werkzeug's reloader to restart it."""
 
 
 def main(root: Path) -> int:
@@ -32,7 +37,7 @@ def prepare_environment(root: Path, command: str) -> None:
         load_dotenv(root / ".env", override=False)
     if not os.environ.get("APP_ENV") and not os.environ.get("JWT_ISSUER"):
         os.environ["APP_ENV"] = "local"
-    if os.environ.get("APP_ENV") == "local" and not os.environ.get("JWT_ISSUER") and command in FOR_DEVELOPMENT_SERVER:
+    if os.environ.get("APP_ENV") == "local" and not os.environ.get("JWT_ISSUER") and command in USE_DEVELOPMENT_SERVER:
         _use_development_server(root / "storage")
 
 
@@ -45,7 +50,7 @@ def _use_development_server(storage: Path) -> None:
 
 
 def join_negative_numbers(arguments: list[str]) -> list[str]:
-    """Return ``arguments`` with ``--ttl -60`` written as ``--ttl=-60``: the parser would take ``-60`` for options."""
+    """Return ``arguments`` with ``--ttl -60`` written as ``--ttl=-60``, because cleo takes ``-60`` for an option."""
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.fullmatch(r"-[0-9]+", argument):
@@ -55,15 +60,11 @@ def join_negative_numbers(arguments: list[str]) -> list[str]:
     return joined
 
 
-RELOAD = 3
-"""The exit status with which a process asks its reloader to start it anew."""
-
-
 def load_application(root: Path) -> Any:
     """Return ``wsgi.application``.
 
-    Where a file is broken that was saved under a development server, the error is told, and the next change is waited
-    for: the server would end otherwise.
+    Under the development server's reloader, print the traceback of a file that cannot be imported, and wait until a
+    file changes. Otherwise the server would exit.
     """
     try:
         from wsgi import application
@@ -71,14 +72,13 @@ def load_application(root: Path) -> Any:
         if os.environ.get("WERKZEUG_RUN_MAIN") != "true":
             raise
         traceback.print_exc()
-        before, reloader = _saved(root), os.getppid()
-        while _saved(root) == before and os.getppid() == reloader:
+        before, reloader = _modification_times(root), os.getppid()
+        while _modification_times(root) == before and os.getppid() == reloader:
             time.sleep(0.5)
         raise SystemExit(RELOAD) from None
     return application
 
 
-def _saved(root: Path) -> dict[Path, float]:
-    """When each of the application's files was last saved."""
+def _modification_times(root: Path) -> dict[Path, float]:
     patterns = ("*.py", "app/**/*.py", "config/**/*.py", "routes/**/*.py")
     return {file: file.stat().st_mtime for pattern in patterns for file in root.glob(pattern)}

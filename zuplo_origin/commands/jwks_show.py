@@ -6,33 +6,33 @@ from zuplo_origin.encoding import printable
 from zuplo_origin.jwks.fetch import Source
 from zuplo_origin.jwks.report import KeySetReport, report
 
-from .base import PlainCommand, has_settings
+from .base import PlainCommand
 
 HEADINGS = ["kid", "kty", "crv or bits", "alg", "use", "usable"]
 
 
 class JwksShowCommand(PlainCommand):
     """
-    Fetch the configured key sets, and say what is usable of them
+    Fetch the configured key sets, and report which keys are usable
 
     jwks:show
-        {--json : Print JSON, for scripts}
+        {--json : Print JSON}
     """
 
     def handle(self) -> int:
-        if not has_settings(self):
+        if not self.has_settings():
             return 1
         settings = self.app.make("settings")
-        surveys = [
+        reports = [
             report(Source(one.name, one.jwks_url, settings.jwks.timeout, settings.jwks_max_bytes), one.algorithms)
             for one in settings.issuers
         ]
         if self.option("json"):
-            self.line(json.dumps([one.as_dict() for one in surveys], indent=2))
+            self.line(json.dumps([one.as_dict() for one in reports], indent=2))
         else:
-            for one in surveys:
+            for one in reports:
                 self._show(one)
-        return 0 if any(one.usable for one in surveys) else 1
+        return 0 if any(one.usable for one in reports) else 1
 
     def _show(self, one: KeySetReport) -> None:
         self.line(f"{one.issuer}\n  keys from {one.url}")
@@ -44,7 +44,7 @@ class JwksShowCommand(PlainCommand):
             for entry in one.entries
         ]
         if rows:
-            escape = self.io.output.formatter.escape  # a table is markup, what an issuer publishes is none
+            escape = self.io.output.formatter.escape  # cleo reads the cells of a table as markup
             self.render_table(HEADINGS, [[escape(cell) for cell in row] for row in rows])
         for advice in one.advice:
             self.line(f"  → {advice}")

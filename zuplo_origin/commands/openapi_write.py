@@ -8,10 +8,10 @@ from .base import PlainCommand
 
 class OpenApiWriteCommand(PlainCommand):
     """
-    Write the API description (OpenAPI 3.1) that GET /openapi.json answers with
+    Write the API description (OpenAPI 3.1) that GET /openapi.json returns
 
     openapi:write
-        {file : The file to write; - for standard output}
+        {file : The file to write, or - for standard output}
     """
 
     def handle(self) -> int:
@@ -22,6 +22,5 @@ class OpenApiWriteCommand(PlainCommand):
         try:
             Path(self.argument("file")).write_text(text, encoding="utf-8")
         except OSError as error:
-            self.line_error(f"openapi:write: {error}")
-            return 1
+            return self.fail(error)
         return 0

@@ -1,4 +1,4 @@
-"""The development console: its page, its requests, and what keeps both on this machine."""
+"""The development console: its page, its requests, and the middleware that restricts both to loopback."""
 
 import http.client
 import json
@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,25 +27,25 @@ from .issuer import BadKeyFile, Development
 
 log = logging.getLogger("zuplo_origin")
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_BY_A_PROXY = ("HTTP_FORWARDED", "HTTP_ZP_RID")
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_ZP_RID")
 
 
 class LoopbackOnlyMiddleware(Middleware):
-    """Added by ``craft serve`` in development, where tokens come from a key that lies on the disk.
+    """Reject requests for another host, and forwarded requests.
 
-    A page of another site whose name was pointed at 127.0.0.1 sends that name as ``Host``; a proxy or a tunnel says
-    that it forwards. Both are refused.
+    A development server trusts a key that is on the disk. DNS rebinding reaches it under the name of another site,
+    which is then in ``Host``; proxies and tunnels add a header.
     """
 
     def before(self, request: Any, response: Any) -> Any:
         environ = request.environ
         _, port = request.app.make("development.listens")
-        if environ.get("HTTP_HOST", "").lower() not in {f"{name}:{port}" for name in _LOOPBACK}:
-            log.warning("refused: development answers to Host 127.0.0.1:%s or localhost:%s alone", port, port)
+        if environ.get("HTTP_HOST", "").lower() not in {f"{name}:{port}" for name in _LOOPBACK_NAMES}:
+            log.warning("rejected: Host is not 127.0.0.1:%s or localhost:%s", port, port)
             raise HttpException(400)
-        if any(key in _BY_A_PROXY or key.startswith("HTTP_X_FORWARDED") for key in environ):
-            log.warning("refused: it came through a proxy; to serve a gateway, name its issuer in JWT_ISSUER")
+        if any(key in _PROXY_HEADERS or key.startswith("HTTP_X_FORWARDED") for key in environ):
+            log.warning("rejected: forwarded by a proxy; set JWT_ISSUER to serve a gateway")
             raise HttpException(400)
         return request
 
@@ -54,9 +54,9 @@ class LoopbackOnlyMiddleware(Middleware):
 
 
 class SameOriginMiddleware(Middleware):
-    """For routes that no other web site may use, though it is open in the same browser.
+    """Reject requests that a browser sends for the page of another site.
 
-    A browser says where a request comes from: in ``Sec-Fetch-Site`` (Fetch Metadata), and in ``Origin`` (RFC 6454).
+    Browsers name the site in ``Sec-Fetch-Site`` (Fetch Metadata) and in ``Origin`` (RFC 6454).
     """
 
     def before(self, request: Any, response: Any) -> Any:
@@ -67,7 +67,7 @@ class SameOriginMiddleware(Middleware):
         if origin is not None and origin != f"http://{environ.get('HTTP_HOST')}":
             raise HttpException(403)
         if environ["REQUEST_METHOD"] == "POST" and not environ.get("CONTENT_TYPE", "").startswith("application/json"):
-            raise HttpException(415)  # what a form of another site could send
+            raise HttpException(415)  # an HTML form cannot send application/json
         return request
 
     def after(self, request: Any, response: Any) -> Any:
@@ -79,16 +79,19 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-LONGEST_TOKEN = 16_384
-LONGEST_LIFE = 31_536_000
+MAX_TOKEN = 16_384
+"""Characters."""
+MAX_LIFETIME = 31_536_000
+"""Seconds."""
 TIMEOUT = 10
+"""Seconds for a request to the server."""
 
 
 class ConsoleController(Controller):
-    """Mints tokens of the development issuer, sends them to this server, and shows what became of them."""
+    """The console's page, and the requests that it sends with ``fetch``."""
 
     def page(self, request: Request, response: Response) -> Any:
-        """Show the console."""
+        """Return the page, with a new nonce for its script and style."""
         nonce = secrets.token_urlsafe(16)
         page = Path(__file__).with_name("console.html").read_text(encoding="utf-8")
         response.header("Content-Security-Policy", POLICY.format(nonce=nonce))
@@ -97,68 +100,71 @@ class ConsoleController(Controller):
         return page.replace("{nonce}", nonce)
 
     def state(self, request: Request) -> Any:
-        """Tell the issuer's keys and the routes."""
+        """Return the cached keys of the issuer, and the routes."""
         make = request.app.make
         return {
             "keys": [key for key_set in make("jwks").values() for key in _keys(key_set)],
             "routes": [
                 {
-                    "method": each.method.upper(),
-                    "path": each.path,
-                    "guarded": each.scopes is not None,
-                    "scopes": list(each.scopes or ()),
-                    "summary": each.summary,
+                    "method": operation.method.upper(),
+                    "path": operation.path,
+                    "guarded": operation.scopes is not None,
+                    "scopes": list(operation.scopes or ()),
+                    "summary": operation.summary,
                 }
-                for each in make("openapi").operations()
+                for operation in make("openapi").operations()
             ],
             "algorithms": [name for name in ALGORITHMS if name in make("settings").issuers[0].algorithms],
-            "audience": f"{_address(request)}/",
+            "audience": f"http://{request.environ['HTTP_HOST']}/",
         }
 
     def token(self, request: Request) -> Any:
-        """Mint a token with the claims, life and algorithm that are asked for."""
-        asked = request.all()
-        if asked.get("alg") not in tuple(ALGORITHMS):
-            return {"problem": f"The algorithm is one of {', '.join(ALGORITHMS)}."}
-        ttl, further = asked.get("ttl"), asked.get("claims") or {}
-        if type(ttl) is not int or abs(ttl) > LONGEST_LIFE:
-            return {"problem": "The life is a whole number of seconds, a year at most."}
+        """Return a token with the given claims, lifetime in seconds, and algorithm."""
+        fields = request.all()
+        if fields.get("alg") not in tuple(ALGORITHMS):
+            return {"problem": f"Algorithm: expected one of {', '.join(ALGORITHMS)}."}
+        ttl, more = fields.get("ttl"), fields.get("claims") or {}
+        if type(ttl) is not int or abs(ttl) > MAX_LIFETIME:
+            return {"problem": "Lifetime: expected a whole number of seconds, one year at most."}
         try:
-            further = load_json(further.encode("utf-8")) if isinstance(further, str) else further
+            more = load_json(more.encode("utf-8")) if isinstance(more, str) else more
         except ValueError:
-            further = None
-        if not isinstance(further, dict) or has_nonfinite(further):
-            return {"problem": "The further claims are a JSON object."}
+            more = None
+        if not isinstance(more, dict) or has_nonfinite(more):
+            return {"problem": "More claims: expected a JSON object."}
         now = int(time.time())
         claims = {"iss": request.app.make("settings").issuers[0].name, "iat": now + min(ttl, 0), "exp": now + ttl}
-        claims |= {name: asked[name] for name in ("sub", "aud", "scope") if asked.get(name)}
+        claims |= {name: fields[name] for name in ("sub", "aud", "scope") if fields.get(name)}
         try:
             keys = Development.keys(request.app.get_storage_path())
         except (BadKeyFile, OSError):
-            return {"problem": "The development issuer's keys cannot be read: start the server anew."}
-        return {"token": keys.sign({**claims, **further}, asked["alg"])}
+            return {"problem": "The keys of the development issuer cannot be read. Restart the server."}
+        return {"token": keys.sign({**claims, **more}, fields["alg"])}
 
     def send(self, request: Request) -> Any:
-        """Send a token to a route of this server, and walk the verifier's rules over it."""
-        asked = request.all()
-        method, path, token = (str(asked.get(name) or "") for name in ("method", "path", "token"))
+        """Send a token to a route of this server, and return request, response, and the result of each rule."""
+        fields = request.all()
+        method, path, token = (str(fields.get(name) or "") for name in ("method", "path", "token"))
         if method not in METHODS or not re.fullmatch("/[!-z|~]*", path) or path.startswith("/console/"):
-            return {"problem": "A route without parameters can be sent to: give the others to curl."}
-        if not re.fullmatch("[!-~]*", token) or len(token) > LONGEST_TOKEN:
-            return {"problem": f"A token is one word of ASCII, of {LONGEST_TOKEN} characters here at the most."}
+            return {"problem": "Only routes without parameters can be called here. Use curl for the others."}
+        if not re.fullmatch("[!-~]*", token) or len(token) > MAX_TOKEN:
+            return {"problem": f"Token: expected printable ASCII without spaces, {MAX_TOKEN} characters at most."}
         settings = request.app.make("settings")
         headers = {settings.header: f"{settings.scheme} {token}".strip()} if token else {}
-        status, reason, told, body = _exchange(request.app.make("development.listens"), method, path, headers)
-        sent = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-        answer = [f"{status} {reason}", *(f"{name}: {value}" for name, value in told), "", _indented(body)]
-        walk = _walk(request, token) if token else []
-        return {"request": "\n".join(sent), "answer": "\n".join(answer), "status": status, "walk": walk}
+        address = request.app.make("development.listens")
+        status, reason, response_headers, body = _exchange(address, method, path, headers)
+        return {
+            "request": "\n".join([f"{method} {path} HTTP/1.1", *_lines(headers.items())]),
+            "response": "\n".join([f"{status} {reason}", *_lines(response_headers), "", _indented(body)]),
+            "status": status,
+            "rules": _rules(request, token) if token else [],
+        }
 
 
 def _keys(key_set: Any) -> list[dict[str, Any]]:
-    held = key_set.cached()
-    if held is None:
-        return [{"issuer": key_set.issuer, "kid": "-", "algorithm": "-", "age": "-", "state": "none held"}]
+    cached = key_set.cached()
+    if cached is None:
+        return [{"issuer": key_set.issuer, "kid": "-", "algorithm": "-", "age": "-", "state": "none cached"}]
     age = f"{key_set.age():.0f} s"
     state = "fresh" if key_set.is_fresh() else "stale"
     usable = [
@@ -169,16 +175,16 @@ def _keys(key_set: Any) -> list[dict[str, Any]]:
             "age": age,
             "state": state,
         }
-        for key in held.key_set.keys
+        for key in cached.key_set.keys
     ]
-    refused = [
-        {"issuer": key_set.issuer, "kid": each.kid or "-", "algorithm": each.alg or "-", "age": age, "state": each.why}
-        for each in held.key_set.unusable
+    unusable = [
+        {"issuer": key_set.issuer, "kid": key.kid or "-", "algorithm": key.alg or "-", "age": age, "state": key.why}
+        for key in cached.key_set.unusable
     ]
-    return usable + refused
+    return usable + unusable
 
 
-def _walk(request: Any, token: str) -> list[dict[str, Any]]:
+def _rules(request: Any, token: str) -> list[dict[str, Any]]:
     candidate = request.app.make("guard").verifier.candidate(token)
     return [
         {
@@ -192,24 +198,25 @@ def _walk(request: Any, token: str) -> list[dict[str, Any]]:
     ]
 
 
-def _address(request: Any) -> str:
-    return f"http://{request.environ['HTTP_HOST']}"
-
-
 def _exchange(
-    listens: tuple[str, int], method: str, path: str, headers: Mapping[str, str]
+    address: tuple[str, int], method: str, path: str, headers: Mapping[str, str]
 ) -> tuple[int, str, list[tuple[str, str]], bytes]:
-    """Send a request to this server, which ``listens`` there, as any client would."""
-    with closing(http.client.HTTPConnection(*listens, timeout=TIMEOUT)) as connection:
+    """Send a request over HTTP to ``address``, and return status, reason phrase, headers and body."""
+    with closing(http.client.HTTPConnection(*address, timeout=TIMEOUT)) as connection:
         try:
             connection.request(method, path, headers={"Accept": "application/json", **headers})
-            answer = connection.getresponse()
-            return answer.status, answer.reason, answer.getheaders(), answer.read()
+            response = connection.getresponse()
+            return response.status, response.reason, response.getheaders(), response.read()
         except (OSError, http.client.HTTPException):
             raise HttpException(503) from None
 
 
+def _lines(headers: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name}: {value}" for name, value in headers]
+
+
 def _indented(body: bytes) -> str:
+    """Return JSON with indentation, and any other text unchanged."""
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Templates for a guarded controller, its route and its test."""
+"""The files that ``craft protected:make`` writes: a guarded controller, its route and its test."""
 
 import ast
 import keyword
@@ -10,52 +10,54 @@ from masonite.routes import Route
 
 from zuplo_origin.http.routing import RouteError, RoutePattern
 
-
-class UnknownForm(ValueError):
-    """The file is not written as expected: there is nothing to add to."""
-
-
-def with_route(text: str, imported: str, route: str) -> str:
-    """Return ``text``, the file, with the line ``imported`` and the route ``route`` added.
-
-    Raises ``UnknownForm`` where it has no list ``ROUTES = [``, closed on a line of its own, or no import of a
-    controller to stand beside.
-    """
-    lines = text.splitlines()
-    imports = [number for number, line in enumerate(lines) if re.match(r"from app\.controllers\.\w+ import ", line)]
-    begin = next((number for number, line in enumerate(lines) if re.fullmatch(r"ROUTES = \[\s*", line)), None)
-    if not imports:
-        raise UnknownForm("no line of it imports a controller: from app.controllers.…")
-    if begin is None:
-        raise UnknownForm("it has no line ROUTES = [ with a route a line behind it")
-    end = next((number for number in range(begin, len(lines)) if lines[number].rstrip() == "]"), None)
-    if end is None:
-        raise UnknownForm("its ROUTES end on no line of their own")
-    lines.insert(end, f"    {route}")
-    behind = [number for number in imports if lines[number] < imported]
-    lines.insert(behind[-1] + 1 if behind else imports[0], imported)
-    added = "\n".join(lines) + "\n"
-    try:
-        ast.parse(added)
-    except SyntaxError:
-        raise UnknownForm("one more line would break it: does its last route end with a comma?") from None
-    return added
-
-
-SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]+")
-"""A scope token (RFC 6749, section 3.3) without a comma: in a route, that stands between two scopes."""
-PATH = re.compile(r"(/([A-Za-z0-9._~-]+|[@?]\w+(:\w+)?))+", re.ASCII)
-RESERVED = re.compile("/console(/|$)")
 ACTION = "show"
+PATH = re.compile(r"(/([A-Za-z0-9._~-]+|[@?]\w+(:\w+)?))+", re.ASCII)
+CONSOLE = re.compile("/console(/|$)")
+SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]+")
+"""A scope token (RFC 6749, section 3.3) without a comma, which separates scopes in a route."""
+
+CONTROLLER = """from typing import Any
+
+from masonite.controllers import Controller
+from masonite.request import Request
 
 
-class BadBlueprint(ValueError):
-    """What was asked for cannot be made. Its text says why."""
+class {controller}(Controller):
+    def show(self, request: Request{parameters}) -> Any:
+        return {{{body}}}
+"""
+TEST = """from zuplo_origin.testing import TestCase
+
+
+class {name}Test(TestCase):
+    def test_{subject}_returns_the_claims_of_the_caller(self):
+        response = self.acting_as({scope}sub="user-1").get("{example}")
+
+        response.assertOk().assertJsonPath("message", "{name}").assertJsonPath("user.sub", "user-1")
+
+    def test_{subject}_rejects_a_request_without_a_token(self):
+        self.get("{example}").assertUnauthorized()
+"""
+SCOPE_TEST = """
+    def test_{subject}_rejects_a_token_without_the_scope(self):
+        self.acting_as(scope="something:else").get("{example}").assertForbidden()
+"""
+
+
+class InvalidRoute(ValueError):
+    """A name, path or scope that a route cannot have. The message gives the reason."""
+
+
+class UnsupportedRoutesFile(ValueError):
+    """A routes file to which a route cannot be added automatically. The message gives the reason."""
 
 
 @dataclass(frozen=True)
-class Blueprint:
-    """``name`` is the controller's, without its suffix; ``path`` as in a route, ``scopes`` those that it asks for."""
+class GuardedRoute:
+    """A route with the ``jwt`` middleware, and the controller and the test that belong to it.
+
+    ``name`` is the controller's name without ``Controller``, ``path`` is written as in ``Route.get``.
+    """
 
     name: str
     path: str
@@ -63,28 +65,30 @@ class Blueprint:
     parameters: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, path: str | None, scopes: str) -> "Blueprint":
-        """Return the blueprint for a controller's ``name``, a route's ``path`` and ``scopes``, separated by commas.
+    def parse(cls, name: str, path: str | None, scopes: str) -> "GuardedRoute":
+        """Return the route for the arguments of ``protected:make``. ``scopes`` are separated by commas.
 
-        ``OrdersController`` and ``orders`` are both ``Orders``, whose path is ``/orders`` unless told otherwise.
-        Raises ``BadBlueprint``.
+        ``OrdersController`` and ``orders`` are both ``Orders``; the default path is ``/orders``.
+
+        Raises:
+            InvalidRoute: one of the arguments is invalid.
         """
         name = name.removesuffix("Controller")
         if not re.fullmatch("[A-Za-z][A-Za-z0-9]*", name):
-            raise BadBlueprint("a name has letters and digits alone, as in Orders")
+            raise InvalidRoute(f"invalid name {name!r}; expected letters and digits, as in Orders")
         name = name[0].upper() + name[1:]
-        path = path or "/" + _with_blanks(name).replace(" ", "-")
+        path = path or "/" + _underscored(name).replace("_", "-")
         if not PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-            raise BadBlueprint(
-                "a path is one as in /orders or /orders/@id/items: letters, digits and -._~ in each part"
+            raise InvalidRoute(
+                f"invalid path {path!r}; expected segments of letters, digits and -._~, as in /orders/@id/items"
             )
-        if RESERVED.match(path):
-            raise BadBlueprint(f"{path} belongs to the development console")
-        asked = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
-        for scope in asked:
+        if CONSOLE.match(path):
+            raise InvalidRoute(f"invalid path {path!r}; /console is reserved for the development console")
+        names = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
+        for scope in names:
             if not SCOPE.fullmatch(scope):
-                raise BadBlueprint(f"{scope!r} is no scope")
-        return cls(name, path, asked, _parameters(path))
+                raise InvalidRoute(f"invalid scope {scope!r}; expected printable ASCII without spaces, quotes or \\")
+        return cls(name, path, names, _parameters(path))
 
     @property
     def controller(self) -> str:
@@ -96,91 +100,72 @@ class Blueprint:
 
     @property
     def test_file(self) -> str:
-        return f"tests/test_{_with_blanks(self.name).replace(' ', '_')}.py"
+        return f"tests/test_{_underscored(self.name)}.py"
 
     @property
-    def route(self) -> str:
-        """The line in ``routes/web.py``."""
+    def import_line(self) -> str:
+        return f"from app.controllers.{self.controller} import {self.controller}"
+
+    @property
+    def route_line(self) -> str:
+        """The route, as an element of ``ROUTES``."""
         guard = ":".join(["jwt", ",".join(self.scopes)]) if self.scopes else "jwt"
         return f'Route.get("{self.path}", {self.controller}.{ACTION}).middleware("{guard}"),'
 
     @property
     def example(self) -> str:
-        """A path that the route takes."""
-        parts = []
+        """A path that matches the route."""
+        segments = []
         for part in _pattern(self.path).parts:
-            fitting = (value for value in ("1", "a") if re.fullmatch(part.pattern, value))
-            parts.append(next(fitting, "a") if part.literal is None else part.literal)
-        return "/" + "/".join(parts)
-
-    @property
-    def imported(self) -> str:
-        return f"from app.controllers.{self.controller} import {self.controller}"
+            matching = (value for value in ("1", "a") if re.fullmatch(part.pattern, value))
+            segments.append(next(matching, "a") if part.literal is None else part.literal)
+        return "/" + "/".join(segments)
 
     def controller_text(self) -> str:
-        """Return the controller's file."""
-        arguments = "".join(f", {name}: str" for name in self.parameters)
-        answer = ", ".join(
-            [f'"message": "{self.name}"', *(f'"{name}": {name}' for name in self.parameters), '"user": request.user()']
-        )
+        names = [f'"{name}": {name}' for name in self.parameters]
         return CONTROLLER.format(
-            name=self.name, controller=self.controller, who=self._who, arguments=arguments, answer=f"{{{answer}}}"
+            controller=self.controller,
+            parameters="".join(f", {name}: str" for name in self.parameters),
+            body=", ".join([f'"message": "{self.name}"', *names, '"user": request.user()']),
         )
 
     def test_text(self) -> str:
-        """Return the test's file."""
-        path = self.example
-        text = TEST.format(name=self.name, route=self.path, who=self._who, path=path)
-        if self.scopes:
-            text += TEST_SCOPE.format(path=path)
-        return text + TEST_LET_IN.format(name=self.name, path=path, scope=" ".join(self.scopes))
-
-    @property
-    def _who(self) -> str:
-        if not self.scopes:
-            return "callers with a valid token"
-        return f"callers with the scope{'s' if len(self.scopes) > 1 else ''} {' and '.join(self.scopes)}"
+        scope = f'scope="{" ".join(self.scopes)}", ' if self.scopes else ""
+        template = TEST + SCOPE_TEST if self.scopes else TEST
+        return template.format(name=self.name, subject=_underscored(self.name), example=self.example, scope=scope)
 
 
-CONTROLLER = '''"""{name}, for {who}."""
+def add_route(text: str, import_line: str, route_line: str) -> str:
+    """Return ``text``, a routes file, with an import and a route added.
 
-from typing import Any
-
-from masonite.controllers import Controller
-from masonite.request import Request
-
-
-class {controller}(Controller):
-    """Answers {who}."""
-
-    def show(self, request: Request{arguments}) -> Any:
-        """{name}."""
-        return {answer}
-'''
-TEST = '''"""{route} is for {who}."""
-
-from zuplo_origin.testing import TestCase
-
-
-class {name}Test(TestCase):
-    def test_a_caller_without_a_token_is_refused(self):
-        self.get("{path}").assertUnauthorized()
-'''
-TEST_SCOPE = """
-    def test_a_caller_without_the_scope_is_refused(self):
-        self.acting_as(scope="something:else").get("{path}").assertForbidden()
-"""
-TEST_LET_IN = """
-    def test_a_caller_with_it_is_let_in(self):
-        answer = self.acting_as(scope="{scope}", sub="user-1").get("{path}")
-
-        answer.assertOk().assertJsonPath("message", "{name}").assertJsonPath("user.sub", "user-1")
-"""
+    Raises:
+        UnsupportedRoutesFile: the file has no list ``ROUTES = [`` that ends on a line of its own, or it imports no
+            controller.
+    """
+    lines = text.splitlines()
+    imports = [number for number, line in enumerate(lines) if re.match(r"from app\.controllers\.\w+ import ", line)]
+    start = next((number for number, line in enumerate(lines) if re.fullmatch(r"ROUTES = \[\s*", line)), None)
+    if not imports:
+        raise UnsupportedRoutesFile("it has no line `from app.controllers.… import …`")
+    if start is None:
+        raise UnsupportedRoutesFile("it has no line `ROUTES = [`")
+    end = next((number for number in range(start, len(lines)) if lines[number].rstrip() == "]"), None)
+    if end is None:
+        raise UnsupportedRoutesFile("ROUTES does not end with a line `]`")
+    lines.insert(end, f"    {route_line}")
+    smaller = [number for number in imports if lines[number] < import_line]
+    lines.insert(smaller[-1] + 1 if smaller else imports[0], import_line)
+    added = "\n".join(lines) + "\n"
+    try:
+        ast.parse(added)
+    except SyntaxError:
+        raise UnsupportedRoutesFile("it would not compile with one more route: end the last one with a comma") from None
+    return added
 
 
-def _with_blanks(name: str) -> str:
-    """``OrderItems`` as ``order items``."""
-    return re.sub("(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
+def _underscored(name: str) -> str:
+    """Return ``order_items`` for ``OrderItems``."""
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _pattern(path: str) -> RoutePattern:
@@ -188,14 +173,13 @@ def _pattern(path: str) -> RoutePattern:
 
 
 def _parameters(path: str) -> tuple[str, ...]:
-    """Return the names of the path's parameters; ``BadBlueprint`` where a route could not have it."""
     try:
         names = [part.name for part in _pattern(path).parts if part.literal is None]
     except RouteError as error:
-        raise BadBlueprint(str(error)) from None
+        raise InvalidRoute(str(error)) from None
     for name in names:
         if not name.isidentifier() or keyword.iskeyword(name) or name in ("self", "request"):
-            raise BadBlueprint(f"{name!r} cannot be the name of a parameter")
+            raise InvalidRoute(f"invalid parameter name {name!r}")
     if len(set(names)) < len(names):
-        raise BadBlueprint("a parameter is named twice")
+        raise InvalidRoute(f"{path!r} has two parameters of the same name")
     return tuple(names)

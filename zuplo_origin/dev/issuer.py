@@ -1,4 +1,4 @@
-"""The development issuer: its keys, its HTTP server, and where it runs."""
+"""The development issuer: its keys, its HTTP server, and the file with its address."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ from zuplo_origin.jwks.keys import ALGORITHMS
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all, with mode 0600. Makes the folder, with mode 0700."""
+    """Write ``text`` to ``path`` atomically, with mode 0600. Create its folder with mode 0700."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -38,18 +38,23 @@ _THUMBPRINT = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": 
 
 
 class BadKeyFile(Exception):
-    """The file of keys is not what this class wrote."""
+    """The key file cannot be parsed."""
 
 
 class IssuerKeys:
-    """Private keys as JWKs: one for EdDSA, one for each ES, and one for RS and PS together."""
+    """Private keys as JWKs: one for EdDSA, one for each ES algorithm, and one for all RS and PS algorithms."""
 
     def __init__(self, keys: list[dict[str, Any]]) -> None:
         self._keys = keys
 
     @classmethod
     def load(cls, path: Path) -> "IssuerKeys":
-        """Return the keys in ``path``, made on first use. Raises ``BadKeyFile`` and ``OSError``."""
+        """Return the keys in ``path``. Create the file if it does not exist.
+
+        Raises:
+            BadKeyFile: the file does not contain keys.
+            OSError: the file cannot be read or written.
+        """
         if not path.exists():
             write_private(path, json.dumps({"keys": _generate()}))
         try:
@@ -57,22 +62,22 @@ class IssuerKeys:
             if not all(isinstance(key["kid"], str) for key in keys):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
-            raise BadKeyFile(f"{path} holds no keys: delete it, and new ones are made") from None
+            raise BadKeyFile(f"{path} does not contain keys; delete it to create new ones") from None
         return cls(keys)
 
     @classmethod
     def generated(cls) -> "IssuerKeys":
-        """Return new keys, which are in memory only."""
+        """Return new keys, without writing them to a file."""
         return cls(_generate())
 
     def public(self, algorithms: Collection[str]) -> dict[str, Any]:
-        """Return the key set to publish (RFC 7517, section 5): the keys for ``algorithms``."""
+        """Return a key set (RFC 7517, section 5) with the public keys for ``algorithms``."""
         wanted = [self._key_for(algorithm) for algorithm in algorithms if algorithm in ALGORITHMS]
         published = [key for key in self._keys if key in wanted]
         return {"keys": [{name: key[name] for name in _PUBLIC if name in key} for key in published]}
 
     def sign(self, claims: Mapping[str, Any], algorithm: str) -> str:
-        """Return a token with ``claims``, signed with ``algorithm``: one of ``ALGORITHMS``."""
+        """Return a token with ``claims``, signed with ``algorithm``, one of ``ALGORITHMS``."""
         key = self._key_for(algorithm)
         token: str = jwt.encode(dict(claims), key, algorithm=algorithm, headers={"kid": key["kid"]})
         return token
@@ -96,26 +101,26 @@ def _generate() -> list[dict[str, Any]]:
     for algorithm, curve in _CURVES.items():
         keys.append(ECKey(ec.generate_private_key(curve), algorithm).to_dict())
     rsa_key = RSAKey(rsa.generate_private_key(65537, 2048), "RS256").to_dict()
-    del rsa_key["alg"]  # it signs RS and PS alike
+    del rsa_key["alg"]  # the key is for RS and PS algorithms
     keys.append(rsa_key)
     return [{**key, "use": "sig", "kid": _thumbprint(key)} for key in keys]
 
 
 def _thumbprint(key: Mapping[str, Any]) -> str:
-    """Return the key's thumbprint (RFC 7638, section 3)."""
+    """Return the thumbprint of a key (RFC 7638, section 3)."""
     members = {name: key[name] for name in _THUMBPRINT[key["kty"]]}
     digest = hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).digest()
     return encode_base64url(digest)
 
 
 PATH = "/__zuplo/issuer"
-"""Where a Zuplo gateway publishes what it issues with."""
+"""The path under which a Zuplo gateway publishes its issuer metadata and its key set."""
 
 
 class IssuerServer:
-    """Publishes a key set on a loopback port, under the paths that a Zuplo gateway uses.
+    """A server on loopback, in a thread, that publishes a key set under the paths of a Zuplo gateway.
 
-    ``port`` is taken where it is free, another one where it is not. It serves from a thread of its own.
+    It listens on ``port``, or on any free port if that one is taken or 0.
     """
 
     def __init__(self, public_keys: dict[str, Any], port: int = 0) -> None:
@@ -133,7 +138,7 @@ class IssuerServer:
                 self.wfile.write(body or b"")
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing: whose requests these are is seen in the application's own lines."""
+                """Log nothing: the application logs each fetch."""
 
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
@@ -148,22 +153,25 @@ class IssuerServer:
         threading.Thread(target=self._server.serve_forever, name="issuer", daemon=True).start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop the server, and close its socket."""
         self._server.shutdown()
         self._server.server_close()
 
 
 MARKER = "DEVELOPMENT_SERVER"
-"""The variable by which ``craft serve`` tells its own processes that the issuer is the embedded one."""
+"""The environment variable that ``craft serve`` sets in its child process: a file descriptor of a pipe.
+
+The process accepts tokens of the development issuer, and exits when the pipe closes.
+"""
 
 
 class NotRunning(Exception):
-    """No development server is running here."""
+    """No development server of this project is running."""
 
 
 @dataclass(frozen=True)
 class Development:
-    """A development server: ``address`` is its URL, ``issuer`` the ``iss`` that it believes, ``process`` its id."""
+    """A running development server: its URL, the ``iss`` of the tokens that it accepts, and its process id."""
 
     address: str
     issuer: str
@@ -171,34 +179,33 @@ class Development:
 
     @staticmethod
     def folder(storage: str) -> Path:
-        """Return the folder, git-ignored, in which all of it stands."""
+        """Return the folder of the keys and of the files of running servers. Git ignores it."""
         return Path(storage) / "development"
 
     @classmethod
     def keys(cls, storage: str) -> IssuerKeys:
-        """Return the issuer's keys."""
         return IssuerKeys.load(cls.folder(storage) / "keys.json")
 
     def announce(self, storage: str) -> None:
-        """Write where the server is."""
+        """Write the server's file."""
         write_private(self._file(storage, self.process), json.dumps(asdict(self)))
 
     def withdraw(self, storage: str) -> None:
-        """Take that back."""
+        """Delete the server's file."""
         self._file(storage, self.process).unlink(missing_ok=True)
 
     @classmethod
     def running(cls, storage: str) -> "Development":
-        """Return the server that is running, the one started last of several; ``NotRunning`` where there is none."""
+        """Return the running server that was started last. Raise ``NotRunning`` if there is none."""
         files = cls.folder(storage).glob("server-*.json")
         for file in sorted(files, key=lambda found: found.stat().st_mtime, reverse=True):
             try:
                 found = cls(**json.loads(file.read_text(encoding="utf-8")))
-                os.kill(found.process, 0)  # raises where there is no such process: it was killed, and left its file
+                os.kill(found.process, 0)  # raises ProcessLookupError if the server was killed and left its file
             except (OSError, ValueError, TypeError):
                 continue
             return found
-        raise NotRunning("no development server is running: start one with `python craft serve`")
+        raise NotRunning("no development server is running; start one with `python craft serve`")
 
     @classmethod
     def _file(cls, storage: str, process: int) -> Path:

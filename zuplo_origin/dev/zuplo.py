@@ -1,4 +1,4 @@
-"""A Zuplo project whose routes are this origin's guarded ones."""
+"""The Zuplo project that ``craft zuplo:export`` writes: it forwards the guarded routes to this origin."""
 
 import json
 import re
@@ -8,10 +8,10 @@ from typing import Any
 from zuplo_origin.openapi.description import Operation, described
 
 AUTHENTICATE, SIGN = "authenticate", "sign-for-origin"
-"""The names of the policies: who calls, and the token that says so to the origin."""
+"""The names of the policies that authenticate callers, and that sign tokens for the origin."""
 RUNTIME = """import { JwtServicePlugin, RuntimeExtensions } from "@zuplo/runtime";
 
-// Signs the tokens for the origin, and publishes the keys under /__zuplo/issuer/.well-known/jwks.json
+// Signs tokens for the origin, and publishes their keys at /__zuplo/issuer/.well-known/jwks.json
 export function runtimeInit(runtime: RuntimeExtensions) {
   runtime.addPlugin(new JwtServicePlugin());
 }
@@ -19,11 +19,11 @@ export function runtimeInit(runtime: RuntimeExtensions) {
 
 
 class ZuploProject:
-    """The files of a Zuplo project that forwards ``operations``, those with a guard, to this origin.
+    """A Zuplo project that forwards the guarded ones of ``operations`` to this origin.
 
-    ``audience`` is what the tokens are for, ``None`` to let the gateway write the URL of each request. ``header`` and
-    ``prefix`` say where the token stands. With ``grant_scopes`` the gateway grants each caller the scopes of the route;
-    without, it grants none, and the origin refuses on routes that ask for some.
+    ``audience`` is the ``aud`` of the tokens; with ``None`` the gateway uses the URL of each request. ``header`` and
+    ``prefix`` are the header and the scheme of the token. With ``grant_scopes`` the gateway grants each caller the
+    scopes of the route; otherwise it grants none, and the origin rejects requests for routes that require one.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ZuploProject:
             self._signing.setdefault(operation.scopes or (), self._name(operation.scopes or ()))
 
     def files(self) -> dict[str, str]:
-        """Return the text of each file, by its path in the project."""
+        """Return the text of each file by its path."""
         return {
             "config/policies.json": _json({"policies": self._policies()}),
             "config/routes.oas.json": _json(self._routes()),
@@ -64,12 +64,12 @@ class ZuploProject:
         origin = described(operation)
         kept = ("operationId", "tags", "summary", "parameters")
         route: dict[str, Any] = {name: origin[name] for name in kept if name in origin}
-        told = [operation.description] if operation.description else []
+        paragraphs = [operation.description] if operation.description else []
         if operation.scopes:
             route["x-origin-scopes"] = list(operation.scopes)
-            told.append(f"The origin asks for the scope {' '.join(operation.scopes)}.")
-        if told:
-            route["description"] = "\n\n".join(told)
+            paragraphs.append(f"The origin requires the scope {' '.join(operation.scopes)}.")
+        if paragraphs:
+            route["description"] = "\n\n".join(paragraphs)
         route["responses"] = {"200": {"description": "Done."}}
         route["x-zuplo-route"] = {
             "corsPolicy": "none",
@@ -83,7 +83,7 @@ class ZuploProject:
         return route
 
     def _name(self, scopes: tuple[str, ...]) -> str:
-        """The name of the policy that signs for routes with ``scopes``: one for all, where none are granted."""
+        """Return the name of the signing policy for ``scopes``, which is the same for all if none are granted."""
         if not self._grant_scopes:
             return SIGN
         name = plain = "-".join([SIGN, *(slug(scope) for scope in scopes)])
@@ -123,8 +123,8 @@ class ZuploProject:
         }
 
     def _readme(self) -> str:
-        audience = self._audience or "https://<your gateway's host>/*"
-        rows = [f"| `{each.method.upper()} {each.path}` | {_told(each.scopes)} |" for each in self._operations]
+        audience = self._audience or "https://<host of the gateway>/*"
+        rows = [f"| `{each.method.upper()} {each.path}` | {_listed(each.scopes)} |" for each in self._operations]
         return README.format(
             title=self._title,
             audience=audience,
@@ -134,32 +134,33 @@ class ZuploProject:
         )
 
 
-README = """# The gateway of {title}
+README = """# Gateway of {title}
 
-Authenticates callers by API key, signs a short-lived token for each request, and forwards it to the origin.
+The gateway authenticates callers by API key, signs a short-lived token for each request, and forwards the request to
+the origin.
 
-Set three values:
+## Configure it
 
-| where | name | value |
+| set in | variable | value |
 |---|---|---|
-| here, as an environment variable | `ORIGIN_URL` | the origin's address: `https://<your origin's host>` |
-| the origin | `JWT_ISSUER` | `https://<your gateway's host>/__zuplo/issuer` |
+| this project's environment | `ORIGIN_URL` | `https://<host of the origin>` |
+| the origin | `JWT_ISSUER` | `https://<host of the gateway>/__zuplo/issuer` |
 | the origin | `JWT_AUDIENCE` | `{audience}` |
 
-Callers have API keys: `{authenticate}` in `config/policies.json`.
+The policy `{authenticate}` in `config/policies.json` checks the API keys.
 
-| route | scopes that the origin asks for |
+## Grant scopes
+
+| route | required scopes |
 |---|---|
 {rows}
 
 {granted}
 """
-
-
-GRANTED = """As exported, the gateway grants these scopes to everybody who may call the route. Put a policy before the
-one that signs, which decides who may; or take `additionalClaims` out of `config/policies.json`."""
-NOT_GRANTED = f"""As exported, the gateway grants none of them, and the origin answers 403 where one is asked for. Grant
-them in `additionalClaims` of `{SIGN}` in `config/policies.json`, or in a policy of your own."""
+GRANTED = """This export grants the scopes of a route to every caller with an API key. To restrict a route, put a policy
+that checks the caller before the policy that signs, or remove `additionalClaims` from `config/policies.json`."""
+NOT_GRANTED = f"""This export grants no scopes, and the origin responds with 403 on routes that require one. To grant
+scopes, add `additionalClaims` to the policy `{SIGN}` in `config/policies.json`, or add a policy of your own."""
 
 
 def _policy(name: str, kind: str, export: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _policy(name: str, kind: str, export: str, options: dict[str, Any]) -> dict[
     return {"name": name, "policyType": kind, "handler": handler}
 
 
-def _told(scopes: tuple[str, ...] | None) -> str:
+def _listed(scopes: tuple[str, ...] | None) -> str:
     return " ".join(f"`{scope}`" for scope in scopes or ()) or "none"
 
 

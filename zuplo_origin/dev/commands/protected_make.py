@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zuplo_origin.commands.base import PlainCommand
-from zuplo_origin.dev.generator import BadBlueprint, Blueprint, UnknownForm, with_route
+from zuplo_origin.dev.generator import GuardedRoute, InvalidRoute, UnsupportedRoutesFile, add_route
 from zuplo_origin.http.errors import HttpException
 
 ROUTES = "routes/web.py"
@@ -11,48 +11,47 @@ ROUTES = "routes/web.py"
 
 class ProtectedMakeCommand(PlainCommand):
     """
-    Make a guarded controller, its route and its test
+    Create a guarded controller, its route and its test
 
     protected:make
-        {name : The controller's name, as in Orders}
-        {--path= : The route's path; the name's by default}
-        {--scope= : The scopes that a caller needs, separated by commas; none by default}
+        {name : The name of the controller, as in Orders}
+        {--path= : The path of the route; the default is the name}
+        {--scope= : The scopes that the route requires, separated by commas}
     """
 
     def handle(self) -> int:
         root = Path(self.app.base_path)
         try:
-            blueprint = Blueprint.of(self.argument("name"), self.option("path"), self.option("scope") or "")
-            self._check_free(root, blueprint)
-            routes = with_route((root / ROUTES).read_text(encoding="utf-8"), blueprint.imported, blueprint.route)
-            (root / blueprint.controller_file).write_text(blueprint.controller_text(), encoding="utf-8")
-            (root / blueprint.test_file).write_text(blueprint.test_text(), encoding="utf-8")
+            route = GuardedRoute.parse(self.argument("name"), self.option("path"), self.option("scope") or "")
+            self._check_free(root, route)
+            routes = add_route((root / ROUTES).read_text(encoding="utf-8"), route.import_line, route.route_line)
+            (root / route.controller_file).write_text(route.controller_text(), encoding="utf-8")
+            (root / route.test_file).write_text(route.test_text(), encoding="utf-8")
             (root / ROUTES).write_text(routes, encoding="utf-8")
-        except UnknownForm as error:
-            self.line_error(f"protected:make: {ROUTES}: {error}. Nothing was made. By hand it would be:\n")
-            self.line_error(f"{blueprint.imported}\n\n    {blueprint.route}")
+        except UnsupportedRoutesFile as error:
+            self.fail(f"{ROUTES}: {error}. No file was written. Add these lines yourself:\n")
+            self.line_error(f"{route.import_line}\n\n    {route.route_line}")
             return 1
-        except (BadBlueprint, OSError, UnicodeDecodeError) as error:
-            self.line_error(f"protected:make: {error}")
-            return 1
-        self.line(f"made  {blueprint.controller_file}")
-        self.line(f"made  {blueprint.test_file}")
-        self.line(f"added {ROUTES}: {blueprint.route}")
-        self.line(f"\nWrite what callers come for in {blueprint.controller}.show, and say so in its test. Try it:\n")
-        self.line(f"    python -m pytest {blueprint.test_file}")
+        except (InvalidRoute, OSError, UnicodeDecodeError) as error:
+            return self.fail(error)
+        self.line(f"created {route.controller_file}")
+        self.line(f"created {route.test_file}")
+        self.line(f"updated {ROUTES}: {route.route_line}")
+        self.line(f"\nEdit {route.controller}.show and its test, and run it:\n")
+        self.line(f"    python -m pytest {route.test_file}")
         return 0
 
-    def _check_free(self, root: Path, blueprint: Blueprint) -> None:
-        """Raise ``BadBlueprint`` where something of it is there already."""
-        for file in (blueprint.controller_file, blueprint.test_file):
+    def _check_free(self, root: Path, route: GuardedRoute) -> None:
+        """Raise ``InvalidRoute`` if a file or a route of that name exists already."""
+        for file in (route.controller_file, route.test_file):
             if (root / file).exists():
-                raise BadBlueprint(f"{file} is there already, and is not overwritten")
+                raise InvalidRoute(f"{file} exists already")
             if not (root / file).parent.is_dir():
-                raise BadBlueprint(f"there is no folder for {file}")
+                raise InvalidRoute(f"the folder of {file} does not exist")
         try:
-            route, _ = self.app.make("router").match(blueprint.example, "GET")
+            existing, _ = self.app.make("router").match(route.example, "GET")
         except HttpException:
             return
-        if route.url == blueprint.path:
-            raise BadBlueprint(f"there is a route for GET {blueprint.path} already")
-        raise BadBlueprint(f"GET {blueprint.path} is taken by the route {route.url} already, which stands before it")
+        if existing.url == route.path:
+            raise InvalidRoute(f"the route GET {route.path} exists already")
+        raise InvalidRoute(f"GET {route.path} matches the existing route {existing.url} already")

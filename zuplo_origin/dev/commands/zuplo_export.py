@@ -9,26 +9,24 @@ from zuplo_origin.dev.zuplo import ZuploProject, slug
 
 class ZuploExportCommand(PlainCommand):
     """
-    Write a Zuplo project whose routes are the guarded ones of this origin
+    Write a Zuplo project that forwards the guarded routes to this origin
 
     zuplo:export
-        {directory : Where to write it}
-        {--f|force : Overwrite files that were edited}
-        {--g|grant-scopes : Let the gateway grant each caller the scopes that a route asks for}
+        {directory : The folder to write to}
+        {--f|force : Overwrite edited files}
+        {--g|grant-scopes : Let the gateway grant each caller the scopes that a route requires}
     """
 
     def handle(self) -> int:
         folder = Path(self.argument("directory"))
         if not self.argument("directory") or folder.resolve() == Path(self.app.base_path).resolve():
-            self.line_error("zuplo:export: the gateway's project has a folder of its own, as in ../gateway")
-            return 1
+            return self.fail("the gateway project needs a folder of its own, as in ../gateway")
         try:
             edited = self._write(folder, self._project().files())
         except OSError as error:
-            self.line_error(f"zuplo:export: {error}")
-            return 1
+            return self.fail(error)
         if edited:
-            self.line_error(f"\nNothing was written: {', '.join(edited)} would be overwritten. --force does it.")
+            self.line_error(f"\nNo file was written: {', '.join(edited)} would be overwritten. Use --force to do so.")
             return 1
         return 0
 
@@ -46,28 +44,35 @@ class ZuploExportCommand(PlainCommand):
         return ZuploProject(operations, name, version, audience, header, scheme, bool(self.option("grant-scopes")))
 
     def _write(self, folder: Path, files: dict[str, str]) -> list[str]:
-        """Write ``files`` into ``folder``; or, where one of them was edited, show the difference and return which."""
+        """Write ``files`` into ``folder``.
+
+        If some of them were edited, and without ``--force``, print the differences, return their paths, and write none.
+        """
         edited = []
         for path, text in files.items():
-            there = _text_of(folder / path, text)
-            if there != text and not self.option("force"):
+            existing = _read(folder / path, text)
+            if existing != text and not self.option("force"):
                 edited.append(path)
-                before, after = there.splitlines(), text.splitlines()
+                before, after = existing.splitlines(), text.splitlines()
                 self.line_error("\n".join(difflib.unified_diff(before, after, path, "export", lineterm="")))
         if edited:
             return edited
         for path, text in files.items():
             target = folder / path
-            same = target.exists() and _text_of(target, text) == text
-            if not same:
+            unchanged = target.exists() and _read(target, text) == text
+            if not unchanged:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")
-            self.line(f"{'unchanged' if same else 'written'} {target}")
+            self.line(f"{'unchanged' if unchanged else 'written'} {target}")
         return []
 
 
-def _text_of(file: Path, otherwise: str) -> str:
-    """Return what ``file`` holds, ``otherwise`` where there is none; ``OSError`` where it is no plain file."""
+def _read(file: Path, default: str) -> str:
+    """Return the text of ``file``, or ``default`` if it does not exist.
+
+    Raises:
+        OSError: it is not a regular file.
+    """
     if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise OSError(f"{file} is no plain file")
-    return file.read_bytes().decode("utf-8", "replace") if file.exists() else otherwise
+        raise OSError(f"{file} is not a regular file")
+    return file.read_bytes().decode("utf-8", "replace") if file.exists() else default
