@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from package_tests.support.servers import PROJECT, clean_environment
+from package_tests.support.servers import PROJECT, ROOT, clean_environment
 from zuplo_origin.jwt.claims import Audiences, BadAudience
 from zuplo_origin.settings import SETTINGS, BadSettings, read_settings
 

@@ -1,0 +1,23 @@
+.PHONY: serve test lint lock bench
+
+serve:
+	python craft serve
+
+test:
+	python -m pytest
+
+lint:
+	ruff check .
+	ruff format --check .
+	mypy
+	python .ci/language.py
+
+# Keeps the versions that are locked; `make lock LOCK=--upgrade` takes the newest ones.
+lock:
+	for name in requirements requirements-otel requirements-dev; do \
+	    uv pip compile $(LOCK) --universal --python-version 3.10 --generate-hashes --no-header --quiet $$name.in -o $$name.txt || exit 1; \
+	done
+	uv pip compile $(LOCK) --universal --python-version 3.11 --generate-hashes --no-header --quiet requirements-fuzz.in -o requirements-fuzz.txt
+
+bench:
+	python -m benchmarks.http

@@ -1,0 +1,249 @@
+"""The documentation: its code runs, its links lead somewhere, and its reference pages are complete."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from package_tests.support.project import copy_of_the_project, craft, serve
+from package_tests.support.servers import ROOT, clean_environment
+from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.http.errors import ERRORS
+from zuplo_origin.settings import SETTINGS
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = {
+    "README.md": 3,
+    "CONTRIBUTING.md": 3,
+    "docs/deploy.md": 3,
+    "docs/logs-and-metrics.md": 1,
+    "docs/operations.md": 2,
+}
+"""Page to the number of its blocks that are marked with `<!-- not run: reason -->`."""
+FRAGMENTS = {"README.md": 1}
+"""Page to the number of its Python blocks that belong to no file: they are compiled, but not run."""
+SHOWN = ("text", "http", "ts", "caddy")
+"""Languages of blocks that are not code of this project."""
+ADDRESS = "127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block. ``reason`` is why it is not run, ``file`` is the file that a Python block belongs to."""
+
+    page: str
+    line: int
+    language: str
+    reason: str | None
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        found = re.match(r"# ([\w/]+\.py)\n", self.text) if self.language == "python" else None
+        return found[1] if found else None
+
+
+def blocks_of(path):
+    pattern = re.compile(r"(?:<!-- not run: ([^\n]+) -->\n)?^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    text, page = path.read_text(), str(path.relative_to(ROOT))
+    return [
+        Block(page, text[: each.start(2)].count("\n") + 1, each[2], each[1], each[3]) for each in pattern.finditer(text)
+    ]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def run_in_project(project, command, **variables):
+    """Run a shell command in the project, with this Python first on the path, and return what it prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", command],
+        cwd=project,
+        env=clean_environment(PATH=path, PYTEST_ADDOPTS="-n 0", **variables),
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+# -- code -------------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_run_unless_they_are_marked_and_counted():
+    assert Counter(block.page for block in BLOCKS if block.reason) == NOT_RUN
+    fragments = [block for block in BLOCKS if block.language == "python" and not block.reason and not block.file]
+    assert Counter(block.page for block in fragments) == FRAGMENTS
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}:{block.line}")
+def test_block_has_a_language_and_parses(block):
+    if block.language == "python":
+        ast.parse(block.text)
+    elif block.language == "json":
+        json.loads(block.text)
+    elif block.language == "dotenv":
+        names = [line.partition("=")[0] for line in block.text.splitlines()]
+        assert names and set(names) <= set(SETTINGS)
+    else:
+        assert block.language in ("sh", *SHOWN) or block.reason
+
+
+@pytest.mark.timeout(300)  # README.md: eight processes one after the other
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in BLOCKS if not block.reason and block.language in ("sh", "python")})
+)
+def test_code_of_a_page_runs_in_its_order(page, tmp_path):
+    """Shell blocks are run, and Python blocks are written to their files, in a copy of the project."""
+    blocks = [block for block in BLOCKS if block.page == page and not block.reason]
+    project = copy_of_the_project(tmp_path / "project", "tests", "pyproject.toml")
+    address, variables = ADDRESS, {}
+    with ExitStack() as stack:
+        if any(re.search(rf"{ADDRESS}|craft (?:jwt|jwks):", block.text) for block in blocks if block.language == "sh"):
+            server = stack.enter_context(serve(project, tmp_path / "log", "--dont-reload"))
+            address, variables = f"127.0.0.1:{server.port}", {"TOKEN": craft(project, "jwt:token").stdout.strip()}
+        for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+            if block.language == "sh":
+                printed = run_in_project(project, block.text.replace(ADDRESS, address), **variables)
+                if following and following.language == "json":
+                    assert shape(json.loads(printed.splitlines()[-1])) == shape(json.loads(following.text))
+            elif block.file:
+                write(project / block.file, block.text)
+    tests = [block.file for block in blocks if block.file and block.file.startswith("tests/")]
+    if tests:
+        run_in_project(project, f"python -m pytest {' '.join(tests)}")
+
+
+def write(file, text):
+    """Write a block to its file; to the routes, it is added."""
+    file.write_text(f"{file.read_text()}\n{text}" if file.name == "web.py" else text)
+
+
+def shape(value):
+    """Return ``value`` with the type of each number, and without the ports of URLs: what does not differ by run."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items()}
+    return type(value) if isinstance(value, int) else re.sub(r":\d+/", "/", value)
+
+
+def test_settings_page_shows_what_invalid_settings_print():
+    (shown,) = [block.text for block in BLOCKS if block.page == "docs/settings.md" and block.language == "text"]
+    settings = {"APP_ENV": "production", "JWT_ISSUER": "https://gateway.test/__zuplo/issuer", "JWT_LEEWAY": "abc"}
+    ended = subprocess.run(
+        [sys.executable, "-c", "import wsgi"],
+        cwd=ROOT,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+    )
+
+    assert (ended.returncode, ended.stderr) == (3, shown)
+
+
+# -- links ------------------------------------------------------------------------------------------------------------
+
+
+def anchors_of(path):
+    """Return the anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_to_files_and_headings(page):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / path if path else page
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            broken.append(target)
+
+    assert broken == []
+
+
+def test_test_files_that_security_names_exist():
+    named = set(re.findall(r"`((?:test|fuzz)_\w+\.py)`", (ROOT / "SECURITY.md").read_text()))
+
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / "package_tests" / name).exists()] == []
+
+
+# -- reference pages --------------------------------------------------------------------------------------------------
+
+
+def rows_of(page):
+    """Return the rows of the tables of a page, a list of cells each."""
+    lines = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+COMPUTED = {"JWT_REALM": "`APP_NAME`", "JWKS_URL": "`<issuer>/.well-known/jwks.json`", "UPLOAD_DIR": "the system's"}
+"""Settings whose default is computed."""
+
+
+def test_settings_page_has_every_setting_with_its_default():
+    documented = {row[0].strip("`"): row[1] for row in rows_of("docs/settings.md") if row[0].startswith("`")}
+    defaults = {name: f"`{setting.default}`" if setting.default else "none" for name, setting in SETTINGS.items()}
+
+    assert documented == defaults | COMPUTED | {"ENV_FILE": "none"}
+
+
+def test_settings_page_has_the_ranges_that_are_checked():
+    ranges = {row[0].strip("`"): re.fullmatch(r"([\d.]+) to (\d+)", row[2]) for row in rows_of("docs/settings.md")}
+    checked = {name: found.groups() for name, found in ranges.items() if found}
+
+    assert len(checked) >= 18
+    for name, (low, high) in checked.items():
+        read = SETTINGS[name].read
+        assert read(low) == float(low) and read(high) == float(high)
+        for outside in (str(float(low) - 1), str(int(high) + 1)):
+            with pytest.raises(ValueError, match="number from"):
+                read(outside)
+
+
+def test_errors_page_has_every_reason_with_its_response():
+    documented = {row[0].strip("`"): row[1:] for row in rows_of("docs/errors.md") if row[0].startswith("`")}
+
+    assert documented == {
+        reason.value: [str(each.status), each.error, each.details or ""] for reason, each in ERROR_RESPONSES.items()
+    }
+
+
+def test_errors_page_has_every_status_with_its_phrase():
+    documented = {int(row[0]): row[1] for row in rows_of("docs/errors.md") if row[0].isdigit()}
+
+    assert documented == ERRORS
+
+
+def test_logs_page_has_every_event():
+    sources = "".join(path.read_text() for path in (ROOT / "zuplo_origin").rglob("*.py"))
+    events = set(re.findall(r'\bEvent\(\s*"([a-z_]+)"', sources)) | set(re.findall(r'= "(jwks_[a-z_]+)"', sources))
+    events |= set(re.findall(r'event = "(jwks_\w+)" if before else "(jwks_\w+)"', sources)[0])
+    rows = [
+        row[0] for row in rows_of("docs/logs-and-metrics.md") if row[1] in ("info", "warning", "error", "warning, info")
+    ]
+
+    assert {name for cell in rows for name in re.findall(r"`(\w+)`", cell)} == events
+
+
+def test_logs_page_has_every_metric():
+    source = (ROOT / "zuplo_origin/observability/metrics.py").read_text()
+    metrics = set(re.findall(r'"((?:http|jwt|jwks)_[a-z_]+)"', source))
+    page = (ROOT / "docs/logs-and-metrics.md").read_text()
+
+    assert [name for name in metrics if not re.search(rf"`{name}(_total)?`", page)] == []
