@@ -1,10 +1,11 @@
 """Request bodies, received by the event loop before a thread works on the request."""
 
 import asyncio
+import io
 import logging
 import tempfile
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import IO, Any
 
 log = logging.getLogger("zuplo_origin.server")
 
@@ -73,9 +74,8 @@ class Body:
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
-        self.file = tempfile.SpooledTemporaryFile(dir=bodies.folder)  # noqa: SIM115  # in memory until rollover()
+        self.file: IO[bytes] = io.BytesIO()  # a SpooledTemporaryFile takes six times as long for a small body
         self._reserved = 0
-        self._is_in_memory = True
         self.length = 0
         self.is_complete = False
 
@@ -84,12 +84,13 @@ class Body:
         if message["type"] == "http.disconnect":
             raise BodyError(400)
         chunk = message.get("body", b"")
-        if self._is_in_memory:
+        if isinstance(self.file, io.BytesIO):
             if self.length + len(chunk) <= MEMORY_OF_ONE and self._bodies.reserve(len(chunk)):
                 self._reserved += len(chunk)
             else:
-                self.file.rollover()
-                self._is_in_memory = False
+                in_memory = self.file.getbuffer()
+                self.file = tempfile.TemporaryFile(dir=self._bodies.folder)  # noqa: SIM115
+                self.file.write(in_memory)
                 self._release()
         self.file.write(chunk)
         self.length += len(chunk)
