@@ -113,7 +113,13 @@ def in_project(command: Any, application: Any, requirement: Requirement | None =
             os.chdir(folder)
 
     command.handle = run
+    command.call = partial(_call, command.call)
     return command
+
+
+def _call(call: Callable[[str, str], int], name: str, arguments: str) -> int:
+    """Call another command. Cleo 2 takes the first argument for the command's name, and Masonite leaves it out."""
+    return call(name, f"{name} {arguments}")
 
 
 class _OldTable:

@@ -1,1 +1,1 @@
-"""Development tools. The image does not contain them."""
+"""Development tools. The production image does not contain them."""

@@ -30,6 +30,7 @@ from masonite.commands import (
     TinkerCommand,
 )
 from masonite.events.commands import MakeEventCommand, MakeListenerCommand
+from masonite.helpers.urls import UrlsHelper
 from masonite.notification.commands import MakeNotificationCommand
 from masonite.scheduling.commands import MakeTaskCommand
 from masonite.validation.commands.MakeRuleCommand import MakeRuleCommand
@@ -94,7 +95,14 @@ def generator_commands(application: Any) -> list[Any]:
     ]
     for command, create in generators:
         command.handle = partial(_run, command, create)
-    return [in_project(command, application) for command in (*(command for command, _ in generators), TinkerCommand())]
+    commands = [in_project(command, application) for command, _ in generators]
+    return [*commands, in_project(TinkerCommand(), application, _bind_url)]
+
+
+def _bind_url(application: Any, command: Any) -> None:
+    """Bind the helper that ``tinker`` offers as ``url``, as Masonite's provider for views does."""
+    if not application.has("url"):
+        application.bind("url", UrlsHelper(application))
 
 
 def _run(command: Any, create: Callable[[Any], None]) -> int:
