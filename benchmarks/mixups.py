@@ -1,8 +1,10 @@
-"""Do callers ever get another's answer? ``python -m benchmarks.mixups [--requests N]``
+"""Count responses that belong to another caller.
 
-Two users and anonymous callers at once, from 16 connections: first at this application on its production server, then
-at stock Masonite on gunicorn with threads. Prints how many answers were another caller's, and ends with 1 where one of
-this application's was.
+``python -m benchmarks.mixups [--requests N]``
+
+Two users and anonymous callers send requests at once over 16 connections: first to this application on its production
+server, then to stock Masonite on gunicorn with threads. Prints the number of responses that belong to another caller,
+and exits with 1 if this application sent one.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from package_tests.support.issuer import Issuer
 from package_tests.support.servers import ROOT, clean_environment, free_port
 
 CONNECTIONS = 16
-CALLERS = ("alice", "bob", "nobody")
+CALLERS = ("alice", "bob", "anonymous")
 
 
 def main() -> int:
@@ -55,7 +57,7 @@ def start(command: list[str], folder: Path, settings: dict[str, str]) -> subproc
 
 
 def measure(name: str, start: Callable[[int], tuple[subprocess.Popen[bytes], dict[str, str]]], requests: int) -> int:
-    """Return how many answers were another caller's."""
+    """Return the number of responses that belong to another caller."""
     port = free_port()
     process, tokens = start(port)
     try:
@@ -75,31 +77,31 @@ def measure(name: str, start: Callable[[int], tuple[subprocess.Popen[bytes], dic
         process.send_signal(signal.SIGTERM)
         process.wait(20)
     total = sum(seen.values())
-    wrong, broken = seen["another's answer"], seen["broken"]
+    wrong, failed = seen["wrong"], seen["failed"]
     share = f"{wrong / total:.2%}"
-    print(f"{name}: {wrong} of {total} answers were another caller's ({share}), {broken} broken, {seconds:.0f} s")
+    print(f"{name}: {wrong} of {total} responses belong to another caller ({share}), {failed} failed, {seconds:.0f} s")
     return wrong
 
 
 def call(port: int, number: int, tokens: dict[str, str], count: int, seen: Counter[str]) -> None:
     caller = CALLERS[number % len(CALLERS)]
-    anonymous = caller == "nobody"
+    anonymous = caller == "anonymous"
     headers = {} if anonymous else {"Authorization": f"Bearer {tokens[caller]}"}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    told: Counter[str] = Counter()
+    results: Counter[str] = Counter()
     for _ in range(count):
         try:
             connection.request("GET", "/protected", headers=headers)
-            answer = connection.getresponse()
-            body = json.loads(answer.read())
+            response = connection.getresponse()
+            body = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError):
-            told["broken"] += 1
+            results["failed"] += 1
             connection.close()
             continue
         subject = (body.get("user") or {}).get("sub")
-        right = (answer.status, subject) == ((401, None) if anonymous else (200, caller))
-        told["right" if right else "broken" if answer.status >= 500 else "another's answer"] += 1
-    seen.update(told)
+        is_right = (response.status, subject) == ((401, None) if anonymous else (200, caller))
+        results["right" if is_right else "failed" if response.status >= 500 else "wrong"] += 1
+    seen.update(results)
 
 
 def wait(port: int) -> None:

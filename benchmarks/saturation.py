@@ -1,9 +1,11 @@
-"""What happens when too much is asked: ``python -m benchmarks.saturation [--seconds N]``
+"""Measure the production server under overload.
 
-The production server under one wrk with 32 connections, which keep it busy; then under two of them with 512 each;
-then under one again, beside 1,000 idle connections and 50 clients that send a byte a second. Meanwhile somebody asks
-for ``/health/live`` all the time. Prints requests a second, the health checks' median and slowest, what was not
-answered with 200, and the memory of the larger process.
+``python -m benchmarks.saturation [--seconds N]``
+
+The load is wrk with 32 connections, which saturate the server; then two wrk with 512 each; then one again, with 1,000
+idle connections and 50 clients that send one byte per second. Another client requests ``/health/live`` all the time.
+Prints requests per second, the median and the slowest health check, the responses other than 200, and the memory of
+the largest process.
 
 Needs ``wrk`` (the Debian package).
 """
@@ -59,19 +61,19 @@ def main() -> int:
 def report(name: str, server: Server, tokens: Path, connections: list[int], seconds: int) -> None:
     taken: list[float] = []
     ended = threading.Event()
-    asking = threading.Thread(target=ask, args=(server.port, taken, ended))
-    asking.start()
+    checks = threading.Thread(target=check_health, args=(server.port, taken, ended))
+    checks.start()
     rate, other = load(server, tokens, connections, seconds)
     ended.set()
-    asking.join()
+    checks.join()
     slowest, median = max(taken) * 1000, statistics.median(taken) * 1000
     memory = largest_mib(server.process.pid)
-    told = f"health {median:6.1f} ms, slowest {slowest:6.1f} ms of {len(taken)}"
-    print(f"{name:26} {rate:7.0f} req/s, {other} not 200; {told}; {memory:.0f} MiB", flush=True)
+    health = f"health {median:6.1f} ms, slowest {slowest:6.1f} ms of {len(taken)}"
+    print(f"{name:26} {rate:7.0f} req/s, {other} not 200; {health}; {memory:.0f} MiB", flush=True)
 
 
 def load(server: Server, tokens: Path, connections: list[int], seconds: int) -> tuple[float, int]:
-    """Return requests a second, of one wrk for each number of ``connections``, and how many were not answered 200."""
+    """Run wrk for each number of ``connections``. Return requests per second, and the number of responses not 200."""
     script = str(Path(__file__).with_name("wrk.lua"))
     url = f"http://127.0.0.1:{server.port}/protected"
     running = []
@@ -81,24 +83,24 @@ def load(server: Server, tokens: Path, connections: list[int], seconds: int) -> 
         running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     rate, other = 0.0, 0
     for process in running:
-        told, _ = process.communicate()
-        line = next(line for line in told.splitlines() if line.startswith("MEASURED"))
-        requests, microseconds, _, _, refused, broken = (int(number) for number in line.split()[1:])
-        rate, other = rate + requests / microseconds * 1e6, other + refused + broken
+        output, _ = process.communicate()
+        line = next(line for line in output.splitlines() if line.startswith("MEASURED"))
+        requests, microseconds, _, _, other_status, failed = (int(number) for number in line.split()[1:])
+        rate, other = rate + requests / microseconds * 1e6, other + other_status + failed
     return rate, other
 
 
-def ask(port: int, taken: list[float], ended: threading.Event) -> None:
-    """Note how long a health check takes, each on a connection of its own; a minute where it is not answered."""
+def check_health(port: int, taken: list[float], ended: threading.Event) -> None:
+    """Append the seconds of each health check, on a connection of its own; 60 if it does not return 200."""
     while not ended.wait(0.05):
         began = time.perf_counter()
         try:
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
                 connection.request("GET", "/health/live")
-                answered = connection.getresponse().status == 200
+                is_ok = connection.getresponse().status == 200
         except OSError:
-            answered = False
-        taken.append(time.perf_counter() - began if answered else 60.0)
+            is_ok = False
+        taken.append(time.perf_counter() - began if is_ok else 60.0)
 
 
 @contextmanager
@@ -115,7 +117,7 @@ def beside_others(server: Server) -> Iterator[None]:
 
 
 def dribble(port: int, ended: threading.Event) -> None:
-    """Send the headers of 50 requests, a byte a second of each; begin anew where the server hangs up."""
+    """Send the headers of 50 requests, one byte of each per second. Reconnect when the server disconnects."""
     request = b"GET /protected HTTP/1.1\r\nHost: x\r\nX-Slow: " + b"a" * 3600
     clients: dict[int, socket.socket] = {}
     sent = dict.fromkeys(range(SLOW), 0)

@@ -203,7 +203,7 @@ BODY_ERROR = "zuplo_origin.body_error"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class NoResponse(Exception):
+class MissingResponseError(Exception):
     """A middleware stopped a request, or an action returned, without a response."""
 
 
@@ -358,7 +358,7 @@ class RequestHandler:
     def _parts(self, response: Response) -> tuple[str, list[tuple[str, str]], bytes]:
         status = response.get_status_code()
         if status is None:
-            raise NoResponse("a middleware stopped the request without a response")
+            raise MissingResponseError("a middleware stopped the request without a response")
         return status, response.get_hardened_headers(), response.get_response_content()
 
     def _respond_with_error(self, exception: BaseException) -> Response:

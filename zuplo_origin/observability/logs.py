@@ -48,8 +48,7 @@ def _event(record: logging.LogRecord) -> Event | None:
 
 def _request_ids(record: logging.LogRecord) -> dict[str, str]:
     """Return ``rid`` and ``trace_id`` of the request that ``record`` belongs to, as far as it has them."""
-    ids = {"rid": getattr(record, "rid", None), "trace_id": getattr(record, "trace_id", None)}
-    return {name: value for name, value in ids.items() if value is not None}
+    return {name: value for name in ("rid", "trace_id") if (value := getattr(record, name, None)) is not None}
 
 
 @lru_cache(maxsize=4)
