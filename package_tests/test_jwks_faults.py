@@ -1,4 +1,4 @@
-"""Every fault of an issuer, at the start and with keys held: good tokens are served or told 503, and nobody hangs."""
+"""Faults of an issuer, with and without cached keys: keys are found or unavailable, and no call hangs."""
 
 import gzip
 import os
@@ -30,7 +30,7 @@ def hang(handler):
 
 
 def drip(handler):
-    """One byte in a while, for longer than any fetch may take."""
+    """Send a byte now and then, for longer than a fetch may take."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
     stop_at = time.monotonic() + 3 * TIMEOUT
     try:
@@ -53,37 +53,37 @@ def endless(handler):
         handler.close_connection = True
 
 
-def answering(status, body, headers=None):
+def responding(status, body, headers=None):
     return lambda handler: send(handler, status, body, headers)
 
 
 FAULTS = {
     "reset": reset,
-    "500": answering(500, b""),
-    "503": answering(503, b"{}"),
-    "404": answering(404, b"<html>"),
-    "401": answering(401, b""),
-    "HTML": answering(200, b"<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"}),
-    "empty": answering(200, b""),
-    "a list": answering(200, b"[]"),
-    "null": answering(200, b"null"),
-    "no keys": answering(200, b'{"keys": []}'),
-    "unusable keys": answering(200, b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}, {"kty": "RSA"}]}'),
-    "keys that are no list": answering(200, b'{"keys": {"a": 1}}'),
-    "a redirect": answering(302, b"", {"Location": "http://127.0.0.1:1/"}),
-    "a permanent redirect": answering(308, b"", {"Location": "/elsewhere"}),
+    "500": responding(500, b""),
+    "503": responding(503, b"{}"),
+    "404": responding(404, b"<html>"),
+    "401": responding(401, b""),
+    "HTML": responding(200, b"<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"}),
+    "empty": responding(200, b""),
+    "a list": responding(200, b"[]"),
+    "null": responding(200, b"null"),
+    "no keys": responding(200, b'{"keys": []}'),
+    "unusable keys": responding(200, b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}, {"kty": "RSA"}]}'),
+    "keys that are no list": responding(200, b'{"keys": {"a": 1}}'),
+    "a redirect": responding(302, b"", {"Location": "http://127.0.0.1:1/"}),
+    "a permanent redirect": responding(308, b"", {"Location": "/elsewhere"}),
     "hang": hang,
     "drip": drip,
     "endless": endless,
-    "a bomb": answering(200, BOMB, {"Content-Encoding": "gzip"}),
+    "a bomb": responding(200, BOMB, {"Content-Encoding": "gzip"}),
     "noise": lambda handler: (handler.wfile.write(os.urandom(500)), setattr(handler, "close_connection", True)),
-    "unchanged, unasked": answering(304, b""),
+    "unchanged, unasked": responding(304, b""),
 }
 
 
 def apply(harness, name):
-    """Make the issuer fail in the way of `name`."""
-    if name == "refused":
+    """Make the issuer fail with the fault `name`."""
+    if name == "connection refused":
         harness.keys._fetch = Source(harness.issuer.name, f"http://127.0.0.1:{free_port()}/jwks", TIMEOUT, 65536).fetch
     elif name == "no TLS":
         url = harness.issuer.jwks_url.replace("http://", "https://")
@@ -106,11 +106,11 @@ def harness():
     harness.issuer.close()
 
 
-EVERY = [*FAULTS, "refused", "no TLS", "no such host"]
+EVERY = [*FAULTS, "connection refused", "no TLS", "no such host"]
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_at_the_start(harness, name):
+def test_fault_without_cached_keys_makes_keys_unavailable_until_it_ends(harness, name):
     apply(harness, name)
     began = time.monotonic()
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_at_the_start(harness, name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_with_keys_held(harness, name):
+def test_fault_with_cached_keys_does_not_affect_known_keys(harness, name):
     harness.tick()
     generation = harness.keys.generation()
     apply(harness, name)
@@ -138,7 +138,7 @@ def test_with_keys_held(harness, name):
     for _ in range(100):
         assert harness.finds()
     assert time.perf_counter() - began < 5  # of which the network would take a hundred times TIMEOUT
-    with pytest.raises(KeysUnavailable):  # after a fetch that failed, an unknown id is nobody's fault
+    with pytest.raises(KeysUnavailable):  # after a failed fetch, an unknown key may be a new one
         harness.finds("unknown")
     harness.wait_for_fetch()
     assert harness.keys.failing() and harness.keys.generation() == generation

@@ -1,4 +1,4 @@
-"""`craft jwks:show`: the first thing to run when every token is refused."""
+"""`craft jwks:show`: the report on the published keys."""
 
 import json
 
@@ -24,7 +24,7 @@ def look(issuer, *allowed, url=None):
     return report(Source(issuer.name, url or issuer.jwks_url, 2, 65536), frozenset(allowed or ALGORITHMS))
 
 
-def test_every_key_is_told(local):
+def test_report_has_every_key(local):
     found = look(local)
 
     assert [(one.kid, one.kty, one.size, one.alg, one.use, one.usable) for one in found.entries] == [
@@ -35,33 +35,33 @@ def test_every_key_is_told(local):
     assert found.usable and found.failure is None and found.advice == ()
 
 
-def test_what_the_algorithms_lack_is_told(local):
+def test_report_names_the_missing_algorithms(local):
     found = look(local, "RS256", "ES384")
 
     assert found.usable
-    assert found.advice == ("Add one of EdDSA to JWT_ALGORITHMS to let in what the key ed signs.",)
+    assert found.advice == ("Add one of EdDSA to JWT_ALGORITHMS to accept tokens of the key ed.",)
     (lacking,) = [one for one in found.entries if not one.usable]
     assert (lacking.kid, lacking.why) == ("ed", "its algorithm is not allowed: JWT_ALGORITHMS lacks EdDSA")
 
 
-def test_keys_that_no_setting_makes_usable_are_told(local):
+def test_report_says_if_no_setting_makes_a_key_usable(local):
     local.keys = [Key("RS256", "weak", bits=1024)]
     found = look(local)
 
     assert not found.usable
-    assert "no setting here" in found.advice[0] and "1024 bits" in found.entries[0].why
+    assert "no setting makes" in found.advice[0] and "1024 bits" in found.entries[0].why
 
 
-def test_an_issuer_that_does_not_answer_is_told(local):
+def test_report_has_the_failure_of_a_fetch(local):
     local.behave = lambda handler: send(handler, 404, b"")
     missing, gone = look(local), look(local, url=f"http://127.0.0.1:{free_port()}/jwks")
 
-    assert (missing.failure, gone.failure) == ("the answer has status 404, not 200", "the connection failed")
+    assert (missing.failure, gone.failure) == ("the response has status 404, not 200", "the connection failed")
     for found in (missing, gone):
         assert not found.usable and found.url in found.advice[0]
 
 
-def test_the_command(project, local, tmp_path):  # noqa: F811
+def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):  # noqa: F811
     settings = {"JWT_ISSUER": local.name, "JWT_AUDIENCE": "*", "JWT_ALGORITHMS": "RS256"}
     local.keys.append(Key("ES256", "<info>\x1b[31m\n" + "x" * 99))
     shown, parsed = craft(project, "jwks:show", **settings), craft(project, "jwks:show", "--json", **settings)
@@ -69,19 +69,23 @@ def test_the_command(project, local, tmp_path):  # noqa: F811
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "✓" in shown.stdout and "✗" in shown.stdout and "→ Add one of EdDSA to JWT_ALGORITHMS" in shown.stdout
     assert "\x1b" not in shown.stdout and "<info>?" in shown.stdout
-    (told,) = json.loads(parsed.stdout)
-    assert (told["issuer"], told["usable"], len(told["entries"])) == (local.name, True, 4)
+    (parsed_report,) = json.loads(parsed.stdout)
+    assert (parsed_report["issuer"], parsed_report["usable"], len(parsed_report["entries"])) == (local.name, True, 4)
 
     assert craft(project, "jwks:show", **settings | {"JWT_ALGORITHMS": "PS512"}).returncode == 1
-    nobody = craft(project, "jwks:show", **settings | {"JWKS_URL": f"http://127.0.0.1:{free_port()}/"})
-    assert nobody.returncode == 1 and "the connection failed" in nobody.stdout and "Traceback" not in nobody.stderr
+    unreachable = craft(project, "jwks:show", **settings | {"JWKS_URL": f"http://127.0.0.1:{free_port()}/"})
+    assert (
+        unreachable.returncode == 1
+        and "the connection failed" in unreachable.stdout
+        and "Traceback" not in unreachable.stderr
+    )
     wrong = craft(project, "jwks:show", JWT_LEEWAY="x")
     assert wrong.returncode == 1 and "JWT_LEEWAY: invalid value 'x'" in wrong.stderr
     unset = craft(project, "jwks:show", APP_ENV="production")
     assert unset.returncode == 1 and "JWT_ISSUER: not set" in unset.stderr
 
 
-def test_the_command_beside_a_development_server(project, tmp_path):  # noqa: F811
+def test_command_works_with_a_development_server(project, tmp_path):  # noqa: F811
     with serve(project, tmp_path / "log"):
         ended = craft(project, "jwks:show")
 

@@ -37,6 +37,11 @@ class KeySetHarness:
         if fetch is not None:
             fetch.succeeded.result(60)
 
+    def waiting(self) -> int:
+        """Return how many threads wait for the in-flight fetch."""
+        fetch = self.keys._in_flight
+        return len(fetch.succeeded._waiters) if fetch is not None else 0
+
     def tick(self) -> None:
         """Do what the background thread does when it wakes up, and wait for the fetch."""
         self.keys.refresh_if_due()
