@@ -281,6 +281,14 @@ SETTINGS = {
 """Variable to setting. An empty value means the default, except for ``JWT_SCHEME``."""
 
 
+def raw_value(config: Config, name: str) -> Any:
+    """Return the unparsed value of the setting ``name``, or its default."""
+    setting = SETTINGS[name]
+    value = config.get(setting.path)
+    value = os.environ.get(name) if value is None else value
+    return setting.default if value is None or (value == "" and name != "JWT_SCHEME") else value
+
+
 class _Reader:
     """Reads settings from ``config`` and the environment, and collects problems."""
 
@@ -289,11 +297,7 @@ class _Reader:
         self._problems: list[str] = []
 
     def raw(self, name: str) -> Any:
-        """Return the unparsed value, or the default."""
-        setting = SETTINGS[name]
-        value = self._config.get(setting.path)
-        value = os.environ.get(name) if value is None else value
-        return setting.default if value is None or (value == "" and name != "JWT_SCHEME") else value
+        return raw_value(self._config, name)
 
     def read(self, name: str) -> Any:
         """Return the parsed value. Return ``None`` if it is not set, or if it is invalid, which adds a problem."""

@@ -70,7 +70,7 @@ class ZuploProject:
             paragraphs.append(f"The origin requires the scope {' '.join(operation.scopes)}.")
         if paragraphs:
             route["description"] = "\n\n".join(paragraphs)
-        route["responses"] = {"200": {"description": "Done."}}
+        route["responses"] = {"200": {"description": "Success."}}
         route["x-zuplo-route"] = {
             "corsPolicy": "none",
             "handler": {

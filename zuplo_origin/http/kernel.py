@@ -10,6 +10,8 @@ from masonite.configuration import Configuration as MasoniteConfiguration
 from masonite.foundation.CoreKernel import CoreKernel
 from masonite.loader import Loader
 
+from zuplo_origin import __version__
+
 from .application import RequestHandler
 from .requests import RequestLogRecord
 from .routing import Middlewares, Router
@@ -70,7 +72,6 @@ class FrameworkKernel(CoreKernel):
     def register_console(self) -> None:
         """Bind the registry of craft commands, which takes 7 MiB: servers do without it."""
         from cleo.application import Application as CommandApplication
-        from masonite import __version__
         from masonite.commands import CommandCapsule
 
-        self.application.bind("commands", CommandCapsule(CommandApplication("Masonite", __version__)))
+        self.application.bind("commands", CommandCapsule(CommandApplication("zuplo-origin", __version__)))

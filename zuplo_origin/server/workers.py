@@ -8,6 +8,7 @@ import asyncio
 import errno
 import gc
 import importlib
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -74,6 +75,8 @@ class ConfigFiles:
 
     def get(self, path: str, default: Any = None) -> Any:
         module, _, name = path.partition(".")
+        if importlib.util.find_spec(f"config.{module}") is None:
+            return default
         return getattr(importlib.import_module(f"config.{module}"), name.upper(), default)
 
 

@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
-from zuplo_origin.settings import SETTINGS
+from zuplo_origin.settings import raw_value
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
@@ -52,7 +52,7 @@ class ServeCommand(PlainCommand):
             return self.fail(f"cannot listen on {host}:{port}: it is taken or not available; use another --port")
         storage = self.app.get_storage_path()
         try:
-            algorithms = self.app.make("config").get("jwt.algorithms") or SETTINGS["JWT_ALGORITHMS"].default
+            algorithms = raw_value(self.app.make("config"), "JWT_ALGORITHMS")
             published = Development.keys(storage).public([name.strip() for name in algorithms.split(",")])
             issuer = IssuerServer(published, port=port + 1 if port < 65535 else 0)
             development = Development(_url(host, port), issuer.issuer, os.getpid())
