@@ -177,7 +177,7 @@ def test_serve_prints_a_syntax_error_and_restarts_after_the_next_change(project,
     with serve(project, tmp_path / "log") as server:
         controller = project / "app/controllers/ProtectedController.py"
         original = controller.read_text()
-        controller.write_text(original + "\nnot Python\n")
+        controller.write_text(original + "\ndef broken(\n")
         try:
             wait_until(lambda: "SyntaxError" in server.output())
         finally:
