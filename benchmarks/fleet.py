@@ -1,9 +1,9 @@
-"""What a fleet costs its issuer: ``python -m benchmarks.fleet [--processes N] [--ttl N]``
+"""The fetches that many workers cause at an issuer: ``python -m benchmarks.fleet [--processes N] [--ttl N]``
 
-A production server of 64 processes and one issuer, through a Redis server, for three times the TTL; then the same
-without a store. Somebody asks with a valid token all the while. Prints the fetches that the issuer saw in each TTL, and
-the answers. Then the issuer is gone: a new process starts on what lies in the store; the store is poisoned with a
-stranger's key, and another new process refuses it.
+Runs a production server with 64 workers that share a Redis server, for three times the TTL, then without a store. A
+client sends valid tokens all the time. Prints the fetches at the issuer in each TTL, and the responses by status. Then
+the issuer stops: a new server uses the stored key set. An attacker's key set replaces the stored one: another new
+server rejects it.
 
 Needs ``redis-server`` (the Debian package).
 """
@@ -39,13 +39,13 @@ def main() -> int:
         bearer = {"Authorization": f"Bearer {issuer.token()}"}
         issuer.close()
         with production(free_port(), Path(folder) / "outage", **settings) as server:
-            print(f"the issuer is gone, a new process answers {server.get('/protected', bearer)[0]}")
+            print(f"without the issuer, a new server responds with {server.get('/protected', bearer)[0]}")
         for name in redis.client.keys("*-keys"):
-            redis.client.set(name, json.dumps({"keys": [Key("EdDSA", "stranger").jwk()]}))
+            redis.client.set(name, json.dumps({"keys": [Key("EdDSA", "attacker").jwk()]}))
         with production(free_port(), Path(folder) / "poisoned", **settings) as server:
             status = server.get("/protected", bearer)[0]
-            told = "jwks_store_refused" in server.output()
-            print(f"the store is poisoned, a new process answers {status}, and tells it: {told}")
+            logged = "jwks_store_entry_rejected" in server.output()
+            print(f"with a forged key set in the store, a new server responds with {status}, and logs it: {logged}")
     return 0
 
 
@@ -53,26 +53,27 @@ def run(name: str, issuer: Issuer, settings: dict[str, str], processes: int, ttl
     issuer.requests.clear()
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "JWKS_TTL": str(ttl)} | settings
     settings |= {"WEB_CONCURRENCY": str(processes), "WEB_THREADS": "2"}
-    answers: Counter[int] = Counter()
+    responses: Counter[int] = Counter()
     ended = threading.Event()
     with production(free_port(), folder / f"log-{name}", **settings) as server:
         bearer = {"Authorization": f"Bearer {issuer.token(exp=2**40)}"}
 
-        def ask() -> None:
+        def send_requests() -> None:
             while not ended.wait(0.02):
-                answers[server.get("/protected", bearer)[0]] += 1
+                responses[server.get("/protected", bearer)[0]] += 1
 
-        asking = threading.Thread(target=ask)
-        asking.start()
+        client = threading.Thread(target=send_requests)
+        client.start()
         fetches, before = [], 0
         for _ in range(TTLS):
             time.sleep(ttl)
             fetches.append(len(issuer.requests) - before)
             before = len(issuer.requests)
         ended.set()
-        asking.join()
+        client.join()
     print(
-        f"{name} {processes} processes, TTL {ttl} s: fetches in each TTL {fetches}, answers {dict(answers)}", flush=True
+        f"{name} {processes} processes, TTL {ttl} s: fetches in each TTL {fetches}, responses {dict(responses)}",
+        flush=True,
     )
 
 

@@ -1,7 +1,7 @@
-"""What remembering verified tokens costs and saves: ``python -m benchmarks.token_cache``
+"""The cost and the gain of the token cache: ``python -m benchmarks.token_cache``
 
-In process, for RS256, ES256 and EdDSA: tokens that are all different, as a gateway mints them, and one token again and
-again; each with the cache off and on, in interleaved rounds. Prints medians in microseconds and their ratio.
+Verifies, in one process, different tokens as a gateway may create them, and one repeated token, for RS256, ES256 and
+EdDSA, with the cache off and on in interleaved rounds. Prints medians in microseconds and their ratio.
 """
 
 import json
@@ -19,7 +19,7 @@ ISSUER, ROUNDS, TOKENS = "https://gw.example/__zuplo/issuer", 15, 1500
 
 
 class Keys:
-    """A key set that is at hand and never changes."""
+    """A key source with a key set that never changes."""
 
     def __init__(self, key_set: KeySet) -> None:
         self.find = key_set.find
@@ -29,7 +29,7 @@ class Keys:
 
 
 def main() -> None:
-    print(f"{'':8} {'all different':>34} {'one again and again':>34}")
+    print(f"{'':8} {'all different':>34} {'one repeated token':>34}")
     print(f"{'':8} {'off':>11} {'on':>11} {'on/off':>10} {'off':>11} {'on':>11} {'on/off':>10}")
     for name in ("RS256", "ES256", "EdDSA"):
         key = Key(name, "k")
@@ -40,12 +40,12 @@ def main() -> None:
         tokens = [key.token(claims | {"jti": str(number)}) for number in range(TOKENS)]
         different = compare(issuer, tokens)
         same = compare(issuer, tokens[:1] * TOKENS)
-        told = [f"{off:8.1f} µs {on:8.1f} µs {on / off:10.2f}" for off, on in (different, same)]
-        print(f"{name:8} {' '.join(told)}")
+        cells = [f"{off:8.1f} µs {on:8.1f} µs {on / off:10.2f}" for off, on in (different, same)]
+        print(f"{name:8} {' '.join(cells)}")
 
 
 def compare(issuer: Issuer, tokens: list[str]) -> tuple[float, float]:
-    """Return the medians of a look at each token in microseconds, with the cache off and on."""
+    """Return the median microseconds to verify a token, with the cache off and on."""
     off: list[float] = []
     on: list[float] = []
     for _ in range(ROUNDS):

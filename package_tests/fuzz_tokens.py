@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of parsing and verification: ``python -m package_tests.fuzz_tokens --seconds 60``
 
-Whatever the bytes, a token is let in or refused with a reason, a key set is taken or refused, and a header is read or
-refused: anything else that is raised is a finding, and ends the run with its input. Needs ``requirements-fuzz.txt``.
+For any input, a token is accepted or rejected with a reason, and a key set and a header are parsed or rejected. Any
+other exception ends the run, and prints its input. Needs ``requirements-fuzz.txt``.
 """
 
 import argparse
@@ -33,10 +33,10 @@ ALLOWED = frozenset(ALGORITHMS)
 HEADER = {"alg": "ES256", "kid": "k", "typ": "JWT"}
 
 
-class Believing:
-    """Keys that take any signature: so that what stands behind one is reached."""
+class AcceptingKeys:
+    """Keys that accept any signature, so that the rules after the signature are reached."""
 
-    def find(self, kid: str | None, algorithm: str) -> "Believing":
+    def find(self, kid: str | None, algorithm: str) -> "AcceptingKeys":
         return self
 
     def generation(self) -> int:
@@ -47,13 +47,13 @@ class Believing:
 
 
 VERIFIER = TokenVerifier(
-    [Issuer(ISSUER, ALLOWED, Audiences.of(["orders", "https://gw.example/*"]), {"plan": "gold"}, 30, Believing())],
+    [Issuer(ISSUER, ALLOWED, Audiences.of(["orders", "https://gw.example/*"]), {"plan": "gold"}, 30, AcceptingKeys())],
     cache_size=64,
 )
 
 
 def one_input(data: bytes) -> None:
-    """The first byte says what the others are."""
+    """Check one input. Its first byte is the kind of the others."""
     kind, rest = data[:1], data[1:]
     if kind == b"k":
         check_key_set(rest)
@@ -70,7 +70,7 @@ def one_input(data: bytes) -> None:
 
 
 def check_token(text: str) -> None:
-    for _ in range(3):  # the third time, perhaps, it is remembered
+    for _ in range(3):  # from the second time on, it may be cached
         try:
             claims = VERIFIER.verify(text)
         except Rejected:
@@ -105,7 +105,7 @@ def check_key_set(body: bytes) -> None:
 
 
 def seeds(folder: Path) -> None:
-    """Write what there is of good and bad tokens, for the fuzzer to begin with."""
+    """Write the tokens of the corpus as the first inputs of the fuzzer."""
     gateway = Gateway()
     found = [b"k" + json.dumps({"keys": [key.jwk()]}).encode() for key in gateway.keys]
     for case in cases(gateway):

@@ -152,7 +152,7 @@ def test_fetch_ends_at_its_deadline_if_the_server_never_accepts(local):
     assert "deadline" in text and seconds < 8
 
 
-def test_connection_refused_fails_at_once(local):
+def test_closed_port_fails_at_once(local):
     text, seconds = failure(local, url=f"http://127.0.0.1:{free_port()}/jwks")
 
     assert text == "the connection failed" and seconds < 3

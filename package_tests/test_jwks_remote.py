@@ -538,7 +538,7 @@ def test_background_thread_fetches_without_a_request_and_survives_errors(make_ha
     assert "jwks_refresh_error" in caplog.text
 
 
-def test_connection_refused_makes_keys_unavailable(make_harness):
+def test_closed_port_makes_keys_unavailable(make_harness):
     harness = make_harness()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

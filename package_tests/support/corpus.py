@@ -1,7 +1,7 @@
-"""Tokens and headers, and what each must be answered with: a table, by the rules of what a token must be.
+"""Header values with and without acceptable tokens, and the reason to reject each.
 
-A case is a name, what the header holds, and the reason to refuse it, or ``None`` where it is let in. Cases are made
-of an issuer, for their tokens name it.
+A case has a name, the value of the header, and the reason to reject it, or ``None`` if it is accepted. Cases are signed
+when they are generated: their tokens name the issuer, and live for five minutes.
 """
 
 import json
@@ -31,7 +31,7 @@ NUMBERS = {
 }
 NUMBERS |= {"minus huge": -(2**53), "ten to the 300": 1e300, "a very long integer": 10**400}
 NOT_STRINGS = {"a number": 7, "true": True, "null": None, "a list": ["x"], "an object": {"x": 1}, "a float": 1.5}
-ODD = {"": "empty", " ": "a blank", "\n": "a line break", "\0": "a null", "é": "an accent", "x" * 3000: "long"}
+ODD = {"": "empty", " ": "a space", "\n": "a line break", "\0": "a null", "é": "an accent", "x" * 3000: "long"}
 
 
 def cases(issuer: Issuer) -> Iterator[Case]:
@@ -70,7 +70,7 @@ def headers(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         yield f"another scheme in {value[:12]!r}", value, "no_token"
     for scheme in ("Bearer", "bearer", "BEARER", "bEaReR"):
         yield f"the scheme as {scheme}", f"{scheme} {good}", None
-    yield "blanks around", f" \t Bearer {good} \t ", None
+    yield "spaces around", f" \t Bearer {good} \t ", None
     for between in ("  ", " \t", "   "):
         yield f"{between!r} between", f"Bearer{between}{good}", "malformed"
     yield "a tab between", f"Bearer\t{good}", "no_token"
@@ -161,7 +161,7 @@ def forms(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
 SPELLINGS = {
     "padded": lambda text: text + "=",
     "padded twice": lambda text: text + "==",
-    "with a blank": lambda text: text[:4] + "\u00a0" + text[4:],
+    "with a space": lambda text: text[:4] + "\u00a0" + text[4:],
     "with a plus": lambda text: "+" + text[1:],
     "with a slash": lambda text: "/" + text[1:],
     "with a tilde": lambda text: text + "~",
@@ -317,16 +317,16 @@ def keys(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
     for value in ("k-EdDSA ", "K-EDDSA", "k-EdDS", "../k-EdDSA", "k-EdDSA\0", "' OR 1=1", "k-RS256"):
         yield f"kid {value!r}", bearer(resigned(key, claims, {"alg": "EdDSA", "kid": value})), "unknown_key"
     yield "no kid, and one key fits", bearer(resigned(key, claims, {"alg": "EdDSA"})), None
-    stranger = Key("EdDSA", "k-EdDSA")
+    attacker = Key("EdDSA", "k-EdDSA")
     yield (
-        "a stranger's key in jwk",
-        bearer(resigned(stranger, claims, {"alg": "EdDSA", "jwk": stranger.jwk()})),
+        "an attacker's key in jwk",
+        bearer(resigned(attacker, claims, {"alg": "EdDSA", "jwk": attacker.jwk()})),
         "bad_signature",
     )
     for name in ("jku", "x5u"):
         header = {"alg": "EdDSA", "kid": "k-EdDSA", name: "https://evil.example/jwks.json"}
-        yield f"a stranger's {name}", bearer(resigned(stranger, claims, header)), "bad_signature"
-    yield "a stranger's x5c", bearer(resigned(stranger, claims, {"alg": "EdDSA", "x5c": ["x"]})), "bad_signature"
+        yield f"an attacker's {name}", bearer(resigned(attacker, claims, header)), "bad_signature"
+    yield "an attacker's x5c", bearer(resigned(attacker, claims, {"alg": "EdDSA", "x5c": ["x"]})), "bad_signature"
 
 
 def signatures(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
@@ -335,7 +335,7 @@ def signatures(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         head, body, signature = good.split(".")
         raw = unb64(signature)
         changed = {
-            "of a stranger": unb64(Key(name, f"k-{name}", fresh=True).token(issuer.claims()).split(".")[2]),
+            "of an attacker": unb64(Key(name, f"k-{name}", fresh=True).token(issuer.claims()).split(".")[2]),
             "with a bit flipped": bytes([raw[0] ^ 1]) + raw[1:],
             "with the last bit flipped": raw[:-1] + bytes([raw[-1] ^ 1]),
             "cut": raw[:-1],
@@ -348,7 +348,7 @@ def signatures(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         }
         for what, other in changed.items():
             yield f"{name} {what}", bearer(f"{head}.{body}.{b64(other)}"), "bad_signature"
-        swapped = encode(issuer.claims(sub="somebody-else"))
+        swapped = encode(issuer.claims(sub="another-user"))
         yield f"{name} over other claims", bearer(f"{head}.{swapped}.{signature}"), "bad_signature"
     key = issuer.key("ES256")
     signed = f"{encode({'alg': 'ES256', 'kid': key.kid})}.{encode(issuer.claims())}"
@@ -361,7 +361,7 @@ def signatures(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
         "bad_signature",
     )
     expired = Key("EdDSA", "k-EdDSA").token(issuer.claims(exp=1, aud="x", iat=2**40))
-    yield "a forged token is not told that it has expired", bearer(expired), "bad_signature"
+    yield "a forged token that has expired", bearer(expired), "bad_signature"
 
 
 def dates(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:

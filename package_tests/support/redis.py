@@ -14,13 +14,13 @@ from .servers import free_port
 
 
 class RedisServer:
-    """Keeps nothing beyond its end. Leaving the block ends it."""
+    """A server that saves nothing to disk. The end of the `with` block stops it."""
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("redis-server")
         if program is None:
             if "REDIS_REQUIRED" in os.environ:
-                raise AssertionError("redis-server is not installed, and required here")
+                raise AssertionError("redis-server is not installed, but REDIS_REQUIRED is set")
             pytest.skip("redis-server is not installed: apt-get install redis-server")
         self.port, self._program, self._folder = free_port(), program, folder
         self.url = f"redis://127.0.0.1:{self.port}/0"

@@ -1,4 +1,4 @@
-"""Keys that sign, on `cryptography` alone: nothing of what is under test."""
+"""Keys that sign tokens, with `cryptography` only, independent of the code under test."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ def number(value: int, size: int | None = None) -> str:
 
 
 def encode(value: Any) -> str:
-    """A segment: JSON, or bytes as they are."""
+    """Return a segment of a token: `value` as JSON, or bytes unchanged."""
     return b64(value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode())
 
 
@@ -61,7 +61,7 @@ class Key:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def jwk(self, **members: Any) -> dict[str, Any]:
-        """The public key as a JWK; `members` are added, or taken away where they are `None`."""
+        """Return the public key as a JWK. `members` are added, or removed if they are `None`."""
         jwk: dict[str, Any] = {"kid": self.kid, "use": "sig", "alg": self.algorithm}
         public = self.private.public_key()
         if self.algorithm in ("EdDSA", "Ed25519"):
@@ -76,7 +76,7 @@ class Key:
         return {name: value for name, value in (jwk | members).items() if value is not None}
 
     def token(self, claims: Any, **header: Any) -> str:
-        """A token. `header` members are added, or taken away where they are `None`."""
+        """Return a token. `header` members are added, or removed if they are `None`."""
         full = {"alg": self.algorithm, "typ": "JWT", "kid": self.kid} | header
         signed = f"{encode({k: v for k, v in full.items() if v is not None})}.{encode(claims)}"
         return f"{signed}.{b64(self.sign(signed.encode()))}"
