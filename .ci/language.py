@@ -39,7 +39,6 @@ EXCEPTIONS = {
     r"connection ?refused|refused connection": "the operating system's term",
     r"jwt[_ .]refusals?": "a metric's name is part of the contract",
     r"keep_blank_values": "a parameter of urllib.parse.parse_qs",
-    r"`jwks_(key|store)_refused`": "names of log events, in the documentation",
     r"blank lines?": "the usual term for an empty line of text",
     r"\bRender\b.* Blueprints?|Blueprint from it": "Render's own term for a file of services",
     r"\.tell\(": "a method of file objects",

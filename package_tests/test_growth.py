@@ -43,7 +43,7 @@ raise RuntimeError("this controller cannot be imported")
 """
 REPRESENTATIVE = [
     "package_tests/test_protected.py",
-    "package_tests/test_foundation_routing.py",
+    "package_tests/test_http_routing.py",
     "package_tests/test_openapi.py",
     "package_tests/test_protected_make.py",
     "package_tests/test_images.py",

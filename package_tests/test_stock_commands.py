@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from package_tests.support.project import copy_of_the_project, craft
-from package_tests.support.servers import clean_environment
+from package_tests.support.servers import ROOT, clean_environment
 
 DATABASE = """from masoniteorm.connections import ConnectionResolver
 
@@ -113,7 +113,7 @@ def fail(project, *commands, **settings):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return copy_of_the_project(tmp_path_factory.mktemp("project"), "tests", "pyproject.toml")
+    return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
@@ -295,10 +295,10 @@ def test_tinker_runs_code_with_the_models(generated):
 
 def test_deployment_commands_do_not_require_the_development_tools(tmp_path):
     project = copy_of_the_project(tmp_path / "project")
-    shutil.rmtree(project / "zuplo_origin/dev")
-    (project / "zuplo_origin/testing.py").unlink()
+    ignored = shutil.ignore_patterns("dev", "testing.py", "__pycache__")
+    shutil.copytree(ROOT / "zuplo_origin", project / "zuplo_origin", ignore=ignored)
 
-    listed = set(re.findall(r"(?m)^  ([a-z:]+) ", craft(project, "list").stdout))
+    listed = set(re.findall(r"(?m)^  ([a-z:]+) ", craft(project, "list", PYTHONPATH="").stdout))
     assert listed >= {*DATABASE_COMMANDS, "queue:work", "queue:retry", "schedule:run", "routes:list", "jwks:show"}
     assert not listed & {"controller", "model", "migration", "test", "serve", "tinker", "key"}
 
