@@ -718,6 +718,23 @@ def test_unknown_key_is_not_found_after_the_fetches_of_the_window(gateway, store
     assert fleet.fetches == 3 and not any(one.failing() for one in sets)
 
 
+def test_deferred_fetch_is_made_at_the_end_of_the_window(gateway, store):
+    fleet, clock = Fleet(gateway, store), Clock()
+    sets = [remote(fleet, clock) for _ in range(4)]
+    for each in sets:
+        assert each.find("one", "ES256")
+    for each in sets * 2:
+        assert each.find("two", "ES256") is None
+    deferred = sets[-1]
+    gateway.keys.append(Key("ES256", "two"))
+    fleet.wall.pass_(31)
+    clock.pass_(31)
+    deferred.refresh_if_due()
+    poll(lambda: deferred.cached().key_set.find("two", "ES256"))
+
+    assert fleet.fetches == 4
+
+
 def test_new_server_accepts_tokens_while_the_issuer_is_down(tmp_path, redis):
     redis.client.flushall()
     issuer = Issuer([Key("EdDSA", "one")])
