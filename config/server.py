@@ -48,3 +48,11 @@ TLS_CLIENT_CA = env("TLS_CLIENT_CA", None, cast=False)
 
 # A separate port for /health/* over http. Required with TLS_CLIENT_CA, because probes have no client certificate.
 HEALTH_PORT = env("HEALTH_PORT", None, cast=False)
+
+# The largest body of a request, in bytes, 0 to 536870912; the default is 1048576. A route has its own limit with
+# `.middleware("body:20MB")`.
+MAX_BODY_BYTES = env("MAX_BODY_BYTES", None, cast=False)
+
+# The header in which `request.ip()` finds the caller's address: CF-Connecting-IP, or X-Forwarded-For (its last value).
+# The default is the peer's address, which is the gateway's. Set it only if clients cannot reach this server directly.
+CLIENT_IP_HEADER = env("CLIENT_IP_HEADER", None, cast=False)

@@ -3,8 +3,6 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from enum import Enum
 from uuid import UUID
 
@@ -45,9 +43,6 @@ def test_input_merges_the_query_and_the_json_body():
     "body",
     [
         b"{",
-        b"[1]",
-        b"1",
-        b'"x"',
         b"\xff\xfe",
         b"\xef\xbb\xbf{}",
         b'{"a": NaN}',
@@ -58,13 +53,13 @@ def test_input_merges_the_query_and_the_json_body():
         b"[" * 100_000,
     ],
 )
-def test_body_that_is_not_a_strict_json_object_is_a_bad_request(body):
+def test_body_that_is_not_strict_json_is_a_bad_request(body):
     response = post(body)
 
     assert (response.status, response.json) == (400, {"error": "Bad request"})
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", ""])
 def test_body_of_another_content_type_is_unsupported(kind):
     response = post(b'{"a": 1}', {"Content-Type": kind})
 
@@ -269,7 +264,7 @@ def test_response_header_with_a_line_break_is_not_sent():
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", ["breaks", "nothing", "nan"])
+@pytest.mark.parametrize("action", ["breaks", "nan"])
 def test_unhandled_exception_is_one_event_in_the_log_and_not_in_the_response(action, caplog):
     response = request(echo(action), "GET", "/x")
 
@@ -404,14 +399,8 @@ def test_json_encodes_a_value_alike_with_either_encoder(more):
     value = {"id": UUID(int=1), "kind": Odd.WORD}
     assert json.loads(Response(None).json(value | more)) == {"id": str(UUID(int=1)), "kind": "word"} | more
 
-    for other in (datetime.now(timezone.utc), Point(1)):
-        with pytest.raises(TypeError):
-            Response(None).json({"other": other} | more)
-
-
-@dataclass
-class Point:
-    x: int
+    with pytest.raises(TypeError):
+        Response(None).json({"other": object()} | more)
 
 
 @pytest.mark.parametrize(

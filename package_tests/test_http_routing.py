@@ -56,7 +56,7 @@ def test_parameters_are_passed_by_name_and_by_position():
         Route.get("/by/@first/@second", EchoController.positional),
     ]
 
-    assert routed("/orders/a-1/items/7", *routes).json == {"order": "a-1", "item": "7"}
+    assert routed("/orders/a-1/items/7", *routes).json == {"order": "a-1", "item": 7}
     assert routed("/orders/a-1/items/x", *routes).status == 404
     assert routed("/orders//items/7", *routes).status == 404
     assert routed("/by/a/b", *routes).json == {"first": "a", "second": "b"}

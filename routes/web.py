@@ -8,17 +8,17 @@ from zuplo_origin.controllers import MetricsController, OpenApiController, Resou
 
 ROUTES = [
     Route.get("/protected", ProtectedController.show).middleware("jwt"),
-    Route.get("/health/live", HealthController.live),
-    Route.get("/health/ready", HealthController.ready),
-    Route.get("/openapi.json", OpenApiController.show),
+    Route.get("/health/live", HealthController.live).middleware("public"),
+    Route.get("/health/ready", HealthController.ready).middleware("public"),
+    Route.get("/openapi.json", OpenApiController.show).middleware("public"),
 ]
 
 # Added if METRICS_ENABLED is True and METRICS_PORT is not set.
 METRICS = [
-    Route.get("/metrics", MetricsController.show),
+    Route.get("/metrics", MetricsController.show).middleware("public"),
 ]
 
 # OAuth 2.0 Protected Resource Metadata (RFC 9728). Added if PUBLIC_URL is set.
 METADATA = [
-    Route.get("/.well-known/oauth-protected-resource", ResourceMetadataController.show),
+    Route.get("/.well-known/oauth-protected-resource", ResourceMetadataController.show).middleware("public"),
 ]

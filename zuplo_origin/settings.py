@@ -92,6 +92,9 @@ class Settings:
     keep_alive: float
     drain_seconds: float
     streams: int
+    max_body: int
+    client_ip_header: str | None
+    debug: bool
     max_connections: int
     upload_folder: str | None
     send_seconds: float
@@ -274,6 +277,8 @@ SETTINGS = {
     "SEND_TIMEOUT": Setting("server.send_timeout", "30", _number(1, 3600)),
     "SHUTDOWN_DRAIN": Setting("server.shutdown_drain", "2", _number(0, 60)),
     "UPLOAD_DIR": Setting("server.upload_dir", "", _folder),
+    "MAX_BODY_BYTES": Setting("server.max_body_bytes", "1048576", _whole(0, 536_870_912)),
+    "CLIENT_IP_HEADER": Setting("server.client_ip_header", "", _header),
     "TLS_CERT": Setting("server.tls_cert", "", _certificate),
     "TLS_KEY": Setting("server.tls_key", "", _file),
     "TLS_CLIENT_CA": Setting("server.tls_client_ca", "", _certificate),
@@ -370,6 +375,9 @@ def read_settings(config: Config) -> Settings:
         keep_alive=values["KEEP_ALIVE"],
         drain_seconds=values["SHUTDOWN_DRAIN"],
         streams=values["WEB_STREAMS"],
+        max_body=values["MAX_BODY_BYTES"],
+        client_ip_header=values["CLIENT_IP_HEADER"],
+        debug=values["APP_DEBUG"],
         max_connections=values["MAX_CONNECTIONS"],
         upload_folder=values["UPLOAD_DIR"],
         send_seconds=values["SEND_TIMEOUT"],

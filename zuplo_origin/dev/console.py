@@ -224,8 +224,8 @@ def _indented(body: bytes) -> str:
 
 
 ROUTES = [
-    Route.get("/", ConsoleController.page),
-    Route.get("/console/state", ConsoleController.state).middleware("console"),
-    Route.post("/console/token", ConsoleController.token).middleware("console"),
-    Route.post("/console/send", ConsoleController.send).middleware("console"),
+    Route.get("/", ConsoleController.page).middleware("public"),
+    Route.get("/console/state", ConsoleController.state).middleware("console", "public"),
+    Route.post("/console/token", ConsoleController.token).middleware("console", "public"),
+    Route.post("/console/send", ConsoleController.send).middleware("console", "public"),
 ]

@@ -15,10 +15,11 @@ from masonite.exceptions import ContainerError, StrictContainerException
 from masonite.foundation.Application import Application as MasoniteApplication
 
 from .errors import HttpException, internal_error
-from .requests import MAX_BODY, REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
+from .requests import REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
 from .responses import Response
 from .routing import Middlewares, Router
 from .streams import Stream
+from .typed import read_model
 
 log = logging.getLogger("zuplo_origin")
 
@@ -200,6 +201,7 @@ STREAM_SLOTS = "zuplo_origin.stream_slots"
 """The environ key of the semaphore of open streams, from a server that limits them."""
 BODY_ERROR = "zuplo_origin.body_error"
 """The environ key of the status with which a server reports that a body did not arrive."""
+_CONTENT_HEADERS = ("content-length", "content-type")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -247,6 +249,7 @@ class RequestHandler:
         start_response(status, headers)
         if stream is None:
             self._notify(request, int(status[:3]), perf_counter() - began)
+            request.close()
         REQUEST_ID.reset(outer_id)
         TRACE_ID.reset(outer_trace)
         if stream is not None:
@@ -279,12 +282,13 @@ class RequestHandler:
         finally:
             REQUEST_ID.reset(outer_id)
             TRACE_ID.reset(outer_trace)
-        return MAX_BODY
+        request.route = route
+        return request.body_limit
 
     def _respond(self, request: Request, response: Response) -> None:
         path = request.get_path()
         if _CONTROL.search(path):
-            raise HttpException(400)
+            raise HttpException(400, reason="the path contains a control character")
         for provider in self._booting:
             self.application.resolve(provider.boot)
         middlewares = self._middlewares
@@ -320,7 +324,10 @@ class RequestHandler:
             raise HttpException(request.environ[BODY_ERROR])
         resolve = self.application.resolve
         controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
-        returned = resolve(getattr(controller, route.controller_method), *parameters.values())
+        action = getattr(controller, route.controller_method)
+        if route.model is not None:
+            self.application.objects[route.model] = read_model(route.model, request)
+        returned = resolve(action, *parameters.values())
         if returned is not response:
             response.view(returned)
 
@@ -342,6 +349,7 @@ class RequestHandler:
         def at_end(size: int, is_complete: bool) -> None:
             if slots:
                 slots.release()
+            request.close()
             if has_started:
                 request.streamed = size, is_complete
                 self._notify(request, status, perf_counter() - began)
@@ -359,7 +367,10 @@ class RequestHandler:
         status = response.get_status_code()
         if status is None:
             raise MissingResponseError("a middleware stopped the request without a response")
-        return status, response.get_hardened_headers(), response.get_response_content()
+        headers, body = response.get_hardened_headers(), response.get_response_content()
+        if status[:3] in ("204", "304"):  # without content (RFC 9110, section 6.4.1)
+            return status, [each for each in headers if each[0].lower() not in _CONTENT_HEADERS], b""
+        return status, headers, body
 
     def _respond_with_error(self, exception: BaseException) -> Response:
         """Replace the response, which may be half filled, with the error response for ``exception``, and return it."""

@@ -1,44 +1,89 @@
-"""Errors as JSON responses: the exception to raise, statuses with their phrases, and the exception handler."""
+"""Errors as JSON responses: exceptions, statuses and their phrases."""
 
 import logging
+import sys
+import traceback
 from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger("zuplo_origin")
 
-ERRORS = {
-    400: "Bad request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Request timeout",
-    413: "Payload too large",
-    415: "Unsupported media type",
-    500: "Internal server error",
-    503: "Service unavailable",
+_PHRASES = {
+    413: "Payload too large",  # Python 3.13 has other phrases for these three
+    416: "Requested range not satisfiable",
+    422: "Unprocessable entity",
+    414: "URI too long",
+    418: "I'm a teapot",
+    505: "HTTP version not supported",
 }
-"""Status to phrase, for all errors that are not about a token. Any other 4xx becomes 400."""
+_MASONITE = {"ModelNotFound": 404, "HTTP404": 404}
+"""Exceptions of Masonite's ORM that have a status, but no ``get_status``."""
 
 
 class HttpException(Exception):
-    """Raise it during a request for a response with ``status``, its phrase in ``ERRORS``, and ``headers``."""
+    """Raise it in a request to respond with ``status``: ``{"error": <its phrase>, "details": <details>}``.
+
+    ``status`` is any from 400 to 599, ``details`` anything that JSON has, ``headers`` are added to the response.
+    ``reason`` is for the log in development only.
+    """
 
     is_http_exception = True
 
-    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        details: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(status)
-        self.status = status
+        self.status, self.details, self.reason = status, details, reason
         self.headers = dict(headers or {})
+        self.error = phrase(status)
 
     def get_status(self) -> int:
         return self.status
 
 
-def error(response: Any, status: int, headers: Mapping[str, str] | None = None) -> Any:
-    """Fill ``response`` with the error for ``status``, and return it."""
-    status = status if status in ERRORS else 400
-    response.with_headers(headers or {}).json({"error": ERRORS[status]}, status=status)
+class ValidationFailed(HttpException):
+    """Respond with 422 and every fault: ``{"error": "Validation failed", "details": [{"field": …, "message": …}]}``.
+
+    ``errors`` is what ``request.validate`` of Masonite returns, or a mapping of fields to messages, or such a list.
+    """
+
+    def __init__(self, errors: Any) -> None:
+        super().__init__(422, _faults(errors))
+        self.error = "Validation failed"
+
+
+def _faults(errors: Any) -> list[dict[str, str]]:
+    if isinstance(errors, list):
+        return errors
+    by_field = errors if isinstance(errors, Mapping) else errors.all()
+    faults = []
+    for field, messages in by_field.items():
+        for message in [messages] if isinstance(messages, str) else messages:
+            faults.append({"field": str(field), "message": str(message)})
+    return faults
+
+
+def phrase(status: int) -> str:
+    """Return the phrase of ``status`` (RFC 9110, section 15), in sentence case."""
+    try:
+        return _PHRASES.get(status) or HTTPStatus(status).phrase.capitalize()
+    except ValueError:
+        return "Client error" if status < 500 else "Server error"
+
+
+def error(
+    response: Any, status: int, details: Any = None, headers: Mapping[str, str] | None = None, name: str | None = None
+) -> Any:
+    """Fill ``response`` with the error for ``status``, and return it. ``name`` replaces the status's phrase."""
+    body = {"error": name or phrase(status)} | ({"details": details} if details is not None else {})
+    response.with_headers(dict(headers or {})).json(body, status=status)
     return response
 
 
@@ -48,10 +93,11 @@ def internal_error(response: Any) -> Any:
 
 
 class JsonExceptionHandler:
-    """Bound to the container as ``exception_handler``. Error responses never contain the exception.
+    """Bound to the container as ``exception_handler``. It responds to exceptions in JSON.
 
-    An exception with an HTTP status (``HttpException``, or Masonite's) becomes the error for that status. Any other is
-    an unhandled exception: status 500, and one event in the log, with its traceback.
+    An exception that has an HTTP status (``HttpException``, Masonite's own, or one with Masonite's ``get_status``) is
+    responded to with it; any other is logged, and is a 500 that contains nothing of it. Before that, the event
+    ``masonite.exception.<Name>`` is fired, and a binding ``<Name>Handler`` is called instead, as in Masonite.
     """
 
     def __init__(self, application: Any) -> None:
@@ -59,11 +105,80 @@ class JsonExceptionHandler:
 
     def handle(self, exception: BaseException) -> Any:
         """Fill the response of the current request, and return it."""
-        response = self.application.make("response")
-        status = exception.get_status() if hasattr(exception, "get_status") else 500
-        if not isinstance(status, int) or not (400 <= status < 500 or status == 503):
-            request = self.application.make("request")
-            fields = {"method": request.method_label, "route": request.route_label}
-            log.error("unhandled_exception", extra={"fields": fields}, exc_info=exception)
-            return internal_error(response)
-        return error(response, status, getattr(exception, "headers", {}))
+        response, name = self.application.make("response"), type(exception).__name__
+        if self.application.has("event"):
+            self.application.make("event").fire(f"masonite.exception.{name}", exception)
+        if self.application.has(f"{name}Handler"):
+            returned = self.application.make(f"{name}Handler").handle(exception)
+            response = self.application.make("response")
+            return response if returned in (None, response) else response.view(returned)
+        status = _status_of(exception)
+        if status is None:
+            return self._unhandled(response, exception)
+        headers: Any = getattr(exception, "get_headers", lambda: getattr(exception, "headers", None))() or {}
+        headers = {str(name): str(value) for name, value in headers.items()}
+        if isinstance(exception, HttpException):
+            self._log_reason(exception)
+            return error(response, status, exception.details, headers, exception.error)
+        body = exception.get_response() if hasattr(exception, "get_response") else None
+        if body is None or type(exception).__module__.startswith("masonite"):
+            return error(response, status, None, headers)
+        response.with_headers(headers).json({"error": body} if isinstance(body, str) else body, status=status)
+        return response
+
+    def _log_reason(self, exception: HttpException) -> None:
+        """Log, in development, why the framework responds with an error."""
+        if not (self.application.has("settings") and self.application.make("settings").environment == "local"):
+            return
+        request, reason = self.application.make("request"), exception.reason
+        if exception.status == 404 and request.route is None:
+            path = request.get_path()
+            nearest = self.application.make("router").nearest(path)
+            reason = f"no route matches {path!r}" + (f"; the nearest is {nearest}" if nearest else "")
+        if reason is not None:
+            fields = {"status": exception.status, "reason": reason}
+            log.info("request_error", extra={"fields": fields})
+
+    def _unhandled(self, response: Any, exception: BaseException) -> Any:
+        request = self.application.make("request")
+        fields = {"method": request.method_label, "route": request.route_label}
+        log.error("unhandled_exception", extra={"fields": fields}, exc_info=exception)
+        internal_error(response)
+        if self.application.has("settings") and self.application.make("settings").debug:
+            body = {"error": phrase(500), "exception": described(exception, Path(self.application.base_path))}
+            response.json(body, status=500)
+        return response
+
+
+def _status_of(exception: BaseException) -> int | None:
+    """Return the HTTP status of ``exception``; ``None`` if it has none."""
+    status = _MASONITE.get(type(exception).__name__) if type(exception).__module__.startswith("masoniteorm") else None
+    if hasattr(exception, "get_status"):
+        status = exception.get_status()
+    return status if isinstance(status, int) and 400 <= status <= 599 else None
+
+
+def described(exception: BaseException, base: Path) -> dict[str, Any]:
+    """Return type, message and frames of ``exception``, for responses in development.
+
+    Frames are those of files in the project ``base``, without installed packages and this one; all if there are none.
+    """
+    frames = traceback.extract_tb(exception.__traceback__)
+    own = [frame for frame in frames if _is_own(Path(frame.filename), base)]
+    return {
+        "type": type(exception).__name__,
+        "message": str(exception),
+        "frames": [
+            {"file": _relative(frame.filename, base), "line": frame.lineno, "function": frame.name}
+            for frame in own or frames
+        ],
+    }
+
+
+def _is_own(file: Path, base: Path) -> bool:
+    outside = (Path(__file__).resolve().parents[1], Path(sys.prefix), base / ".venv", base / "venv")
+    return file.is_relative_to(base) and not any(file.is_relative_to(each) for each in outside)
+
+
+def _relative(file: str, base: Path) -> str:
+    return str(Path(file).relative_to(base)) if Path(file).is_relative_to(base) else file

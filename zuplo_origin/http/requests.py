@@ -16,8 +16,7 @@ from masonite.input import InputBag
 from masonite.request import Request as MasoniteRequest
 from masonite.utils.time import cookie_expire_time
 
-from zuplo_origin.encoding import has_nonfinite, load_json
-
+from .content import DEFAULT_LIMIT, Content, Upload, at_path, nested
 from .errors import HttpException
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -134,95 +133,42 @@ class Cookies(CookieJar):
         self.loaded_cookies.pop(name, None)
 
 
-MAX_BODY = 1_048_576
-"""Bytes of a request body, beyond which the request is rejected with 413."""
-
-
-def read_body(environ: Mapping[str, Any]) -> bytes:
-    """Return the whole body of a request (PEP 3333: ``wsgi.input``).
-
-    The production server receives the body before it calls the application. Other WSGI servers may block here.
-
-    Raises ``HttpException``: 413 if the body is larger than 1 MiB; 400 if its length is not a number, if it ends early,
-    or if the server fails to read it; 408 if the server stops waiting for it.
-    """
-    stated = environ.get("CONTENT_LENGTH") or ""
-    if stated:
-        if not (stated.isascii() and stated.isdigit()):
-            raise HttpException(400)
-        if len(stated) > 10 or int(stated) > MAX_BODY:
-            raise HttpException(413)
-        body = _read(environ["wsgi.input"], int(stated))
-        if len(body) != int(stated):
-            raise HttpException(400)
-        return body
-    if not environ.get("wsgi.input_terminated"):
-        return b""  # PEP 3333: without a length, reading could block forever
-    body = _read(environ["wsgi.input"], MAX_BODY + 1)
-    if len(body) > MAX_BODY:
-        raise HttpException(413)
-    return body
-
-
-def _read(stream: Any, size: int) -> bytes:
-    try:
-        return stream.read(size)  # type: ignore[no-any-return]
-    except TimeoutError:
-        raise HttpException(408) from None
-    except Exception:  # servers raise various errors if a client disconnects or sends invalid chunks
-        raise HttpException(400) from None
-
-
 MAX_QUERY_FIELDS = 100
 """Fields of a query string, beyond which a request is rejected with 400."""
 
 
 class Input(InputBag):
-    """The query string and the JSON body of a request as one mapping; members of the body take precedence.
+    """The query string and the body of a request as one mapping; members of the body take precedence.
 
-    A query field that occurs once is a string, one that occurs several times a list of strings. The body is a JSON
-    object in UTF-8 (RFC 8259) of 1 MiB at most.
+    A field that occurs once is a string, one that occurs several times a list of strings. The body is read when a
+    field is, not with the query string.
 
-    Raises ``HttpException``: 400 for a body that is not such an object, or more than 100 query fields; 413 for a larger
-    body; 415 for another content type.
+    Raises ``HttpException`` as ``Content`` does, and 400 for more than 100 query fields.
     """
 
-    def __init__(self, environ: Mapping[str, Any]) -> None:
+    def __init__(self, environ: Mapping[str, Any], content: Content) -> None:
         super().__init__()
-        self.environ = environ
+        self.environ, self._content = environ, content
         try:
             query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
         except ValueError:
-            raise HttpException(400) from None
-        self.query_string = {name: values[0] if len(values) == 1 else values for name, values in query.items()}
-        self.post_data = _json_object(environ)
+            raise HttpException(400, reason=f"the query string has more than {MAX_QUERY_FIELDS} fields") from None
+        self.query_string = nested(query)
+
+    def all(self) -> dict[str, Any]:
+        """Return all fields by name."""
+        return {**self.query_string, **self._content.fields(), **self.post_data}
 
     def get(self, name: str, default: Any = None, clean: bool = True, quote: bool = True) -> Any:
-        """Return the value of ``name``, or of the dotted path ``name`` into nested objects, or ``default``."""
+        """Return the field ``name``, or what is at the dotted path ``name``, or ``default``; ``items.*.sku`` is a list.
+
+        A single uploaded file is returned by itself, as in Masonite.
+        """
         values = self.all()
-        if name in values:
-            return values[name]
-        found: Any = values
-        for part in name.split("."):
-            if not isinstance(found, dict) or part not in found:
-                return default
-            found = found[part]
+        found = values[name] if name in values else at_path(values, name, default)
+        if isinstance(found, list) and len(found) == 1 and isinstance(found[0], Upload):
+            return found[0]
         return found
-
-
-def _json_object(environ: Mapping[str, Any]) -> dict[str, Any]:
-    body = read_body(environ)
-    if not body:
-        return {}
-    if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
-        raise HttpException(415)
-    try:
-        value = load_json(body)
-    except ValueError:
-        raise HttpException(400) from None
-    if not isinstance(value, dict) or has_nonfinite(value):
-        raise HttpException(400)
-    return value
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -253,6 +199,7 @@ class Request(MasoniteRequest):
         self._header_bag: Headers | None = None
         self._cookie_jar: Cookies | None = None
         self._input_bag: Input | None = None
+        self._content: Content | None = None
 
     # not functools.cached_property: before Python 3.12, one lock serves all requests while it computes a value
 
@@ -272,8 +219,54 @@ class Request(MasoniteRequest):
     @property
     def input_bag(self) -> Input:
         if self._input_bag is None:
-            self._input_bag = Input(self.environ)
+            self._input_bag = Input(self.environ, self.content)
         return self._input_bag
+
+    @property
+    def content(self) -> Content:
+        """The body, not read before one of its methods is called."""
+        if self._content is None:
+            self._content = Content(self.environ, self.body_limit, self._setting("upload_folder"))
+        return self._content
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes that the body may have: the route's limit, or the one of the settings."""
+        limit = getattr(self.route, "body_limit", None) or self._setting("max_body")
+        return DEFAULT_LIMIT if limit is None else limit
+
+    def _setting(self, name: str) -> Any:
+        return getattr(self.app.make("settings"), name) if self.app and self.app.has("settings") else None
+
+    def body(self) -> bytes:
+        """Return the body as it was sent, of any type."""
+        return self.content.raw()
+
+    def json(self) -> Any:
+        """Return the value of a JSON body: an object, a list, or any other."""
+        return self.content.json()
+
+    def query(self, name: str, default: Any = None) -> Any:
+        """Return the field ``name`` of the query string. The body is not read."""
+        return at_path(self.input_bag.query_string, name, default)
+
+    def claim(self, path: str, default: Any = None) -> Any:
+        """Return a verified claim by its name, or by a dotted path (``realm_access.roles``); otherwise ``default``."""
+        claims: dict[str, Any] = self._user if isinstance(self._user, dict) else {}
+        return claims[path] if path in claims else at_path(claims, path, default)
+
+    def ip(self) -> str | None:
+        """Return the caller's address: the last value of the header ``CLIENT_IP_HEADER``, or the peer's address."""
+        header = self._setting("client_ip_header")
+        if header is not None:
+            values = (self.environ.get(environ_key(header)) or "").split(",")
+            return values[-1].strip() or None
+        return self.environ.get("REMOTE_ADDR")
+
+    def close(self) -> None:
+        """Remove the files of the body. Called when the response has been sent."""
+        if self._content is not None:
+            self._content.close()
 
     def header(self, name: str, value: str | None = None) -> str | None:
         """Return the header ``name``, ``None`` if it was not sent. With ``value``, set it for this request instead."""
@@ -297,7 +290,7 @@ class Request(MasoniteRequest):
         try:
             return path.encode("latin-1").decode("utf-8")
         except UnicodeError:
-            raise HttpException(400) from None
+            raise HttpException(400, reason="the path is not UTF-8") from None
 
     def get_request_method(self) -> str:
         """Return the method as sent. In Masonite, the field ``__method`` overrides it."""

@@ -1,18 +1,16 @@
 """The response: JSON, streams and files, and headers that are valid and complete."""
 
-import json
 import re
 from collections.abc import Iterable
-from enum import Enum
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import orjson
 from masonite.headers import Header
 from masonite.response import Response as MasoniteResponse
 from masonite.utils.http import HTTP_STATUS_CODES
 
+from .errors import phrase
+from .rendering import encode
 from .requests import Cookies, Headers
 from .streams import CHUNK, File, content_type_of, disposition
 
@@ -33,32 +31,6 @@ SECURITY_HEADERS = (
 _SECURITY_HEADERS = tuple((name.lower(), (name, value)) for name, value in SECURITY_HEADERS)
 
 
-def _json_value(value: Any) -> Any:
-    """Return the JSON value of an enum or UUID, as orjson does."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is not JSON serializable")
-
-
-_standard = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_value)
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-
-
-def _encode(value: Any) -> bytes:
-    """Return ``value`` as JSON (RFC 8259). Raises ``ValueError`` or ``TypeError`` if JSON has no such value.
-
-    orjson takes a fifth of the standard library's time, but rejects integers over 64 bits, and writes ``null`` for
-    ``NaN``. If ``value`` may contain one of these, the standard library encodes it.
-    """
-    try:
-        encoded = orjson.dumps(value, option=_OPTIONS)
-    except TypeError:
-        return _standard.encode(value).encode("utf-8")
-    return _standard.encode(value).encode("utf-8") if b"null" in encoded else encoded
-
-
 class Response(MasoniteResponse):
     """Masonite's response, with unchanged header names, strict JSON (RFC 8259), and streams."""
 
@@ -73,6 +45,13 @@ class Response(MasoniteResponse):
         self._cookie_jar: Cookies | None = None
         self.streamed: Iterable[Any] | None = None
 
+    def status(self, status: int | str) -> "Response":
+        """Set the status, also one that Masonite does not know."""
+        if isinstance(status, int) and status not in self.statuses:
+            status = f"{status} {phrase(status)}"
+        super().status(status)
+        return self
+
     @property
     def cookie_jar(self) -> Cookies:
         if self._cookie_jar is None:
@@ -80,8 +59,8 @@ class Response(MasoniteResponse):
         return self._cookie_jar
 
     def json(self, payload: Any, status: Any = 200) -> bytes:
-        """Send ``payload`` as JSON. Raises ``ValueError`` if JSON has no such value (``NaN``, a lone surrogate)."""
-        return self.json_text(_encode(payload), status)
+        """Send ``payload`` as JSON. Raises ``ValueError`` or ``TypeError`` if JSON has no such value (``NaN``)."""
+        return self.json_text(encode(payload), status)
 
     def json_text(self, content: bytes, status: Any = 200) -> bytes:
         """Send ``content``, which is encoded already."""
@@ -93,16 +72,40 @@ class Response(MasoniteResponse):
         return content
 
     def view(self, view: Any, status: int = 200) -> Any:
-        """Send what an action returned. An iterator is streamed."""
-        if isinstance(view, tuple) and len(view) == 2 and hasattr(view[0], "__next__"):
+        """Send what an action returned: a value, or a value and a status.
+
+        ``None`` is an empty response, with 204 unless a status is set. An iterator is streamed. Strings and Masonite's
+        views are sent as they are, anything else as JSON.
+        """
+        self.original = view
+        if isinstance(view, tuple) and len(view) == 2 and isinstance(view[1], int):
             view, status = view
-        if not hasattr(view, "__next__"):
-            if view is not self:
-                self._forget_stream()
-            return super().view(view, status)
-        if not self.get_status_code():
             self.status(status)
-        return self.stream(view)
+        if isinstance(view, MasoniteResponse):
+            return view
+        declared = self.get_status_code() is not None
+        if hasattr(view, "__next__"):
+            return self.stream(view)
+        self._forget_stream()
+        if view is None:
+            if not declared:
+                self.status(204)
+            self.content = b""
+            return self
+        if not declared:
+            self.status(status)
+        if isinstance(view, str) or hasattr(view, "get_response"):
+            return super().view(view, self._status_number())
+        if isinstance(view, (bytes, bytearray, memoryview)):
+            self.content = bytes(view)
+            self.header_bag.add(Header("Content-Length", str(len(self.content))))
+            self.header_bag.add_if_not_exists(Header("Content-Type", "application/octet-stream"))
+            return self
+        self.json(view, self._status_number())
+        return self
+
+    def _status_number(self) -> int:
+        return int(str(self.get_status_code())[:3])
 
     def redirect(self, *arguments: Any, **named: Any) -> "Response":
         self._forget_stream()

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 from masonite.exceptions import RouteMiddlewareNotFound
@@ -10,8 +12,15 @@ from masonite.middleware import MiddlewareCapsule
 from masonite.routes import Router as MasoniteRouter
 from masonite.utils.collections import flatten
 
+from .content import size_of
 from .errors import HttpException
+from .typed import model_of
 
+_SEGMENT = "([^/]+)"
+"""Pattern of a parameter without a compiler. Masonite's matches letters, digits, dots and hyphens only."""
+_MASONITE_DEFAULT = r"([\w.-]+)"
+BODY, PUBLIC = "body", "public"
+"""Keys of middleware that only declares something: the largest body, and that a route needs no guard."""
 _REST = "(.*)"
 """The pattern of Masonite's compiler ``any``, which matches slashes too if it is the last part of a URL."""
 
@@ -43,6 +52,7 @@ class RoutePattern:
         self.parts = [self._part(part) for part in route.url.split("/")[1:]]
         if any(part.pattern == "?" for part in self.parts):
             raise RouteError(f"{route.url}: an optional parameter must be the last part of the URL")
+        self.is_fallback = len(self.parts) == 1 and self.parts[0].pattern == _REST
         self._named = [part for part in self.parts if part.literal is None]
 
     def _part(self, text: str) -> _Part:
@@ -57,7 +67,8 @@ class RoutePattern:
             if not self.route.url.endswith(f"/{text}"):
                 return _Part(None, name, "?")
             self.optional = True
-        return _Part(None, name, self.route.compilers[compiler or "default"], compiler)
+        pattern = self.route.compilers[compiler or "default"]
+        return _Part(None, name, _SEGMENT if pattern == _MASONITE_DEFAULT else pattern, compiler)
 
     def parameters(self, values: list[str]) -> dict[str, Any]:
         """Return the parameters by name, cast as the route declares with ``casts()``."""
@@ -65,6 +76,9 @@ class RoutePattern:
         if not names:
             return {}
         found: dict[str, Any] = {part.name: value for part, value in zip(names, values, strict=False)}
+        for part in names[: len(values)]:
+            if part.cast in ("int", "integer"):
+                found[part.name] = int(found[part.name])
         if self.route._should_cast:
             for part in names[: len(values)]:
                 cast = self.route._casts_map.get(part.name, self.route._base_casts_map.get(part.cast, str))
@@ -120,7 +134,7 @@ class RouteTree:
             return []
         found = list(self._walk(self._root, path.split("/")[1:], 0, []))
         if len(found) > 1:
-            found.sort(key=lambda match: match[0].order)
+            found.sort(key=lambda match: (match[0].is_fallback, match[0].order))
         return found
 
     def _walk(
@@ -140,6 +154,16 @@ class RouteTree:
                 yield from self._walk(following, parts, at + 1, [*values, parts[at]])
 
 
+class Declaration:
+    """Middleware that does nothing when a request arrives."""
+
+    def before(self, request: Any, response: Any, *arguments: str) -> Any:
+        return request
+
+    def after(self, request: Any, response: Any, *arguments: str) -> Any:
+        return request
+
+
 class Middlewares(MiddlewareCapsule):
     """The registered middleware.
 
@@ -151,6 +175,7 @@ class Middlewares(MiddlewareCapsule):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[str, tuple[list[type], tuple[str, ...]]] = {}
+        self.route_middleware: dict[str, Any] = {BODY: [Declaration], PUBLIC: [Declaration]}
 
     def add(self, middleware: Any) -> "Middlewares":
         self._known = {}
@@ -172,7 +197,7 @@ class Middlewares(MiddlewareCapsule):
             return known
         key, _, arguments = specification.partition(":")
         found = self.route_middleware.get(key)
-        classes = found if isinstance(found, list) else [found]
+        classes: list[Any] = found if isinstance(found, list) else [found]
         if not classes or None in classes:
             raise RouteMiddlewareNotFound(f"no middleware is registered in the Kernel under the key '{key}'")
         self._known[specification] = classes, tuple(arguments.split(",")) if arguments else ()
@@ -258,12 +283,43 @@ class Router(MasoniteRouter):
                 return None
             raise
 
+    def open_routes(self) -> list[str]:
+        """Return the routes that are neither guarded nor declared as ``public``, as ``GET /orders``."""
+        return [
+            f"{next(each for each in route.request_method if each != 'head').upper()} {route.url}"
+            for route in self._routes
+            if not {"jwt", "public"} & {each.partition(":")[0] for each in route.get_middlewares()}
+        ]
+
+    def nearest(self, path: str) -> str | None:
+        """Return the URL of the route that is most similar to ``path``; ``None`` if none is similar."""
+        found = get_close_matches(path, [route.url for route in self._routes], 1)
+        return found[0] if found else None
+
     def _check(self, route: Any) -> None:
+        if "{" in route.url:
+            raise RouteError(f"{route.url}: a parameter is spelled @id, not {{id}}")
         RoutePattern(0, route)
         if route._domain is not None:
             raise RouteError(f"{route.url}: routes for a domain are not supported")
         controller = route.controller_instance or route.controller_class
         if route.e or not callable(getattr(controller, route.controller_method or "", None)):
             raise RouteError(f"{route.url}: there is no controller action {route.controller!r}")
+        action = getattr(controller, route.controller_method)
+        if iscoroutinefunction(action) or isasyncgenfunction(action):
+            raise RouteError(f"{route.url}: {route.controller_method} is async; actions run in threads, without await")
+        try:
+            route.model = model_of(getattr(action, "__func__", action))
+        except TypeError as error:
+            raise RouteError(f"{route.url}: {error}") from None
+        route.body_limit = None
         for specification in route.get_middlewares():
             self._middlewares.classes_for(specification)
+            key, _, arguments = specification.partition(":")
+            if any(argument.startswith("@") for argument in arguments.split(",")):
+                raise RouteError(f"{route.url}: {specification!r}: remove the @: arguments are not read from requests")
+            if key == BODY:
+                try:
+                    route.body_limit = size_of(arguments)
+                except ValueError as error:
+                    raise RouteError(f"{route.url}: {error}") from None

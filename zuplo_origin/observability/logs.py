@@ -248,3 +248,10 @@ class AccessLog:
                 "kid": printable(rejected.kid),
             }
         log.info(Event("request", **fields))
+
+
+def warn_of_open_routes(application: Any) -> None:
+    """Log a warning with the routes that are neither guarded nor declared as ``public``, if there are any."""
+    routes = application.make("router").open_routes()
+    if routes:
+        logging.getLogger("zuplo_origin").warning(Event("open_routes", routes=", ".join(routes)))

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from zuplo_origin.guard import ERROR_RESPONSES
-from zuplo_origin.http.errors import ERRORS
+from zuplo_origin.http.errors import phrase
 from zuplo_origin.http.routing import RoutePattern, Router
 from zuplo_origin.jwt.reasons import Reason
 
+DESCRIBED = (400, 401, 403, 404, 405, 408, 413, 415, 500, 503)
+"""Statuses of errors that the description names for every operation."""
 GUARD = "jwt"
 """The key in the Kernel under which the guard is registered."""
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -170,9 +172,9 @@ def described(operation: Operation) -> Document:
 def _phrases() -> dict[int, dict[str, set[str]]]:
     """Return the errors of each status, and the details of each error."""
     phrases: dict[int, dict[str, set[str]]] = {}
-    for status, phrase in ERRORS.items():
+    for status in DESCRIBED:
         if status not in (401, 403):  # only the guard responds with these
-            phrases.setdefault(status, {})[phrase] = set()
+            phrases.setdefault(status, {})[phrase(status)] = set()
     for rejection in ERROR_RESPONSES.values():
         details = phrases.setdefault(rejection.status, {}).setdefault(rejection.error, set())
         details.update([rejection.details] if rejection.details else [])

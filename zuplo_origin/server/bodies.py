@@ -17,6 +17,10 @@ MEMORY_OF_ONE = 1_048_576
 """Bytes of one body that are kept in memory."""
 
 
+BYTES_PER_SECOND = 131_072
+"""The slowest client whose large body still arrives in time, beyond the usual limit and time."""
+
+
 class BodyError(Exception):
     """A body that cannot be used.
 
@@ -30,17 +34,24 @@ class BodyError(Exception):
 
 
 class Bodies:
-    """Receives bodies, within limits of memory and time. ``folder`` is where large ones are spooled."""
+    """Receives bodies, within limits of memory and time. ``folder`` is where large ones are spooled.
 
-    def __init__(self, seconds: float, folder: str | None = None) -> None:
-        self._seconds, self.folder = seconds, folder
+    Bodies of ``usual_limit`` bytes at most must arrive within ``seconds``.
+    """
+
+    def __init__(self, seconds: float, usual_limit: int, folder: str | None = None) -> None:
+        self._seconds, self._usual_limit, self.folder = seconds, usual_limit, folder
         self._in_memory = 0
 
     async def receive(self, receive: Receive, limit: int) -> "Body":
-        """Return the body, up to ``limit`` bytes and the message that exceeds them. Raises ``BodyError``."""
+        """Return the body, up to ``limit`` bytes and the message that exceeds them. Raises ``BodyError``.
+
+        A route that accepts larger bodies than usual gives them more time: a second for each 128 KiB.
+        """
         body = Body(self)
+        seconds = self._seconds + max(0, limit - self._usual_limit) / BYTES_PER_SECOND
         try:
-            await asyncio.wait_for(_fill(body, receive, limit), self._seconds)
+            await asyncio.wait_for(_fill(body, receive, limit), seconds)
         except asyncio.TimeoutError:  # another class than TimeoutError until Python 3.11
             body.close()
             raise BodyError(408) from None

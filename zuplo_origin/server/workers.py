@@ -31,7 +31,7 @@ from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
 from zuplo_origin.observability import COUNTING_FOLDER
-from zuplo_origin.observability.logs import Event, set_up
+from zuplo_origin.observability.logs import Event, set_up, warn_of_open_routes
 from zuplo_origin.settings import BadSettings, Settings, read_settings
 
 from . import connections
@@ -170,6 +170,8 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[index]})
     from wsgi import application
 
+    if index == 0:
+        warn_of_open_routes(application)
     try:
         uvloop.run(_serve(application, settings, pipes, ready))
     finally:
@@ -177,7 +179,7 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
 
 
 async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Connection) -> None:
-    bodies = Bodies(settings.body_seconds, settings.upload_folder)
+    bodies = Bodies(settings.body_seconds, settings.max_body, settings.upload_folder)
     adapter = Adapter(application, settings.threads, settings.streams, bodies, settings.send_seconds)
     limit = _max_connections(settings.max_connections)
     connections.watch(settings.port, limit, adapter.busy)

@@ -8,7 +8,7 @@ from zuplo_origin.controllers import OpenApiController
 
 ROUTES = [
     Route.get("/protected", ProtectedController.show).middleware("jwt"),
-    Route.get("/health/live", HealthController.live),
-    Route.get("/health/ready", HealthController.ready),
-    Route.get("/openapi.json", OpenApiController.show),
+    Route.get("/health/live", HealthController.live).middleware("public"),
+    Route.get("/health/ready", HealthController.ready).middleware("public"),
+    Route.get("/openapi.json", OpenApiController.show).middleware("public"),
 ]

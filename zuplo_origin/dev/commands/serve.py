@@ -14,6 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
+from zuplo_origin.observability.logs import warn_of_open_routes
 from zuplo_origin.settings import raw_value
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -83,6 +84,7 @@ class ServeCommand(PlainCommand):
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
         if serving:
             self.app.make("jwks").start()
+            warn_of_open_routes(self.app)
             try:
                 self._serve_metrics()
             except OSError:
