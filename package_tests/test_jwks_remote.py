@@ -494,7 +494,7 @@ def fetch(etag, wanted):
     import imported_late
     return Document(imported_late.BODY)
 
-keys = RemoteKeySet("x", fetch, frozenset(["ES256"]), Policy(timeout=3), threading.BoundedSemaphore(8))
+keys = RemoteKeySet("x", fetch, frozenset(["ES256"]), Policy(timeout=20), threading.BoundedSemaphore(8))
 key_sets = KeySets([keys])
 key_sets.start()
 while "imported_late" not in sys.modules:
@@ -512,7 +512,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or (0 if found else 
 
 def test_parent_and_child_can_fetch_after_a_fork_during_a_fetch(tmp_path):
     body = json.dumps({"keys": [Key(ES256, "one").jwk()]})
-    (tmp_path / "imported_late.py").write_text(f"import time\ntime.sleep(0.5)\nBODY = {body.encode()!r}\n")
+    (tmp_path / "imported_late.py").write_text(f"import time\ntime.sleep(0.2)\nBODY = {body.encode()!r}\n")
     ended = subprocess.run([sys.executable, "-c", FORK, str(tmp_path)], cwd=ROOT, timeout=60)
 
     assert ended.returncode == 0
