@@ -5,6 +5,7 @@ from typing import ClassVar
 from masonite.routes import Route
 
 from app.middlewares.JWTAuthMiddleware import JWTAuthMiddleware
+from zuplo_origin.guard import ClaimsMiddleware
 from zuplo_origin.http.kernel import Configuration
 from zuplo_origin.observability.logs import set_up
 
@@ -18,6 +19,7 @@ class Kernel:
     # Runs for the routes that name it: `.middleware("jwt")`.
     route_middleware: ClassVar = {
         "jwt": [JWTAuthMiddleware],
+        "claims": [ClaimsMiddleware],
     }
 
     def __init__(self, app):

@@ -14,8 +14,13 @@ JWKS_URL = env("JWKS_URL", None, cast=False)
 # `aud` to the URL of the request. `*` alone disables the check. Required in production.
 AUDIENCE = env("JWT_AUDIENCE", None, cast=False)
 
-# Claims that a token must contain with exactly these values, such as account=acme,project=orders.
+# Claims that tokens must have: `account=acme` (this string, or a list with it), `role=admin|owner` (one of them), `sub`
+# (any value), `email_verified:=true` (this JSON value), separated by commas.
 REQUIRED_CLAIMS = env("JWT_REQUIRED_CLAIMS", None, cast=False)
+
+# Where scopes are looked up: claims with a string of scopes separated by spaces, or a list; a dotted path reaches into
+# a claim, as in realm_access.roles. The default is scope,scp.
+SCOPE_CLAIMS = env("JWT_SCOPE_CLAIMS", None, cast=False)
 
 # The accepted signature algorithms: EdDSA, and RS, PS and ES with 256, 384 and 512. The default is
 # EdDSA,RS256,ES256,PS256. Zuplo signs with EdDSA by default.

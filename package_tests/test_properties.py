@@ -106,7 +106,7 @@ def is_acceptable(claims):
         and "orders" in audiences
         and all(isinstance(claims[name], str) for name in ("sub", "jti") if name in claims)
         and "cnf" not in claims
-        and claims.get("plan") == "gold"
+        and (claims.get("plan") == "gold" or (isinstance(claims.get("plan"), list) and "gold" in claims["plan"]))
     )
 
 

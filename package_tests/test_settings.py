@@ -119,7 +119,7 @@ WRONG = {
     "the algorithm none": ({"JWT_ALGORITHMS": "none"}, "anyone who can verify a token can make one"),
     "an unknown algorithm": ({"JWT_ALGORITHMS": "RS1"}, "expected some of EdDSA"),
     "no algorithm": ({"JWT_ALGORITHMS": ","}, "JWT_ALGORITHMS: invalid value"),
-    "claims without values": ({"JWT_REQUIRED_CLAIMS": "account"}, "JWT_REQUIRED_CLAIMS: invalid value 'account'"),
+    "claims without values": ({"JWT_REQUIRED_CLAIMS": "account="}, "JWT_REQUIRED_CLAIMS: invalid value 'account='"),
     "a repeated claim": ({"JWT_REQUIRED_CLAIMS": "a=1,a=2"}, "each name once"),
     "the shared issuer without claims": ({"JWT_ISSUER": SHARED}, "JWT_REQUIRED_CLAIMS: not set"),
     "the shared issuer without a project": (
@@ -190,7 +190,7 @@ def test_all_problems_are_reported_at_once(read):
 
 def test_missing_and_invalid_settings_are_reported_together(read):
     with pytest.raises(BadSettings) as caught:
-        read(JWT_ALGORITHMS="HS256", JWT_REQUIRED_CLAIMS="x")
+        read(JWT_ALGORITHMS="HS256", JWT_REQUIRED_CLAIMS="x=")
 
     for name in ("JWT_ISSUER: not set", "JWT_AUDIENCE: not set", "JWT_ALGORITHMS", "JWT_REQUIRED_CLAIMS"):
         assert name in str(caught.value)

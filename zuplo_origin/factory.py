@@ -71,7 +71,8 @@ def make_guard(settings: Settings, keys: KeySets, observer: TokenObserver | None
     ]
     verifier = TokenVerifier(issuers, cache_size=settings.cache_size, observer=observer)
     header = environ_key(settings.header)
-    return Guard(verifier, header, settings.scheme, settings.realm, settings.resource_metadata)
+    metadata, scopes = settings.resource_metadata, settings.scope_claims
+    return Guard(verifier, header, settings.scheme, settings.realm, metadata, scopes)
 
 
 def make_description(config: Any, router: Any, settings: Settings | None) -> Description:

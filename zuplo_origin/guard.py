@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
+from zuplo_origin.http.errors import error
 from zuplo_origin.jwks.client import KeysUnavailable
-from zuplo_origin.jwt.claims import has_scopes
+from zuplo_origin.jwt.claims import MISSING, SCOPE_CLAIMS, claim_at, has_scopes, holds, parse_required
 from zuplo_origin.jwt.reasons import Reason, Rejected
 from zuplo_origin.jwt.verifier import MAX_LENGTH, TokenVerifier
 
@@ -73,6 +74,7 @@ class Guard:
     scheme: str
     realm: str
     resource_metadata: str | None = None
+    scope_claims: tuple[str, ...] = SCOPE_CLAIMS
 
     def verify(self, request: Any, scopes: Sequence[str] = ()) -> dict[str, Any]:
         """Return the verified claims of the token in ``request``, if they have all ``scopes``.
@@ -89,7 +91,7 @@ class Guard:
         if isinstance(request.verified, Rejected):
             raise request.verified
         claims: dict[str, Any] = request.verified
-        if scopes and not has_scopes(claims, *scopes):
+        if scopes and not has_scopes(claims, *scopes, names=self.scope_claims):
             raise Rejected(Reason.INSUFFICIENT_SCOPE, issuer=claims["iss"])
         return claims
 
@@ -153,3 +155,28 @@ def _has_scheme(field: str, scheme: str) -> bool:
     """Return whether ``field`` has ``scheme``, compared case-insensitively, with or without a token."""
     length = len(scheme)
     return field[:length].lower() == scheme.lower() and field[length : length + 1] in ("", " ")
+
+
+class ClaimsMiddleware:
+    """Registered in the Kernel as ``claims``: ``.middleware("jwt", "claims:roles=admin")`` requires claims.
+
+    Requirements are written as in ``JWT_REQUIRED_CLAIMS``. A token that lacks one gets 403.
+    """
+
+    before_body = True
+
+    def before(self, request: Any, response: Any, *requirements: str) -> Any:
+        guard = request.app.make("guard")
+        try:
+            claims = guard.verify(request)
+        except Rejected as rejected:
+            return guard.reject(request, response, rejected)
+        for name, accepted in map(parse_required, requirements):
+            claim = claim_at(claims, name)
+            if claim is MISSING or not holds(claim, accepted):
+                request.rejected = Rejected(Reason.CLAIM_MISMATCH, issuer=claims["iss"])
+                return error(response, 403)
+        return request
+
+    def after(self, request: Any, response: Any, *requirements: str) -> Any:
+        return request

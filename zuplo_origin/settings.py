@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from zuplo_origin.jwks.client import Policy
 from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url
 from zuplo_origin.jwks.keys import ALGORITHMS
-from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience
+from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience, parse_required
 
 METADATA = "/.well-known/oauth-protected-resource"
 """Path of the metadata (RFC 9728, section 3)."""
@@ -79,6 +79,7 @@ class Settings:
     header: str
     scheme: str
     realm: str
+    scope_claims: tuple[str, ...]
     jwks: Policy
     cache_size: int
     jwks_max_bytes: int
@@ -252,6 +253,7 @@ SETTINGS = {
     "JWT_AUDIENCE": Setting("jwt.audience", ""),
     "JWT_ALGORITHMS": Setting("jwt.algorithms", "EdDSA,RS256,ES256,PS256"),
     "JWT_REQUIRED_CLAIMS": Setting("jwt.required_claims", ""),
+    "JWT_SCOPE_CLAIMS": Setting("jwt.scope_claims", "scope,scp"),
     "JWT_LEEWAY": Setting("jwt.leeway", "30", _number(0, 300)),
     "JWT_HEADER": Setting("jwt.header", "Authorization", _header),
     "JWT_SCHEME": Setting("jwt.scheme", "Bearer", _scheme),
@@ -357,6 +359,7 @@ def read_settings(config: Config) -> Settings:
         header=values["JWT_HEADER"],
         scheme=values["JWT_SCHEME"],
         realm=values["JWT_REALM"] or name,
+        scope_claims=tuple(_values(reader.raw("JWT_SCOPE_CLAIMS"))),
         jwks=Policy(
             ttl=values["JWKS_TTL"],
             max_stale=values["JWKS_MAX_STALE"],
@@ -514,11 +517,15 @@ def _required_claims(reader: _Reader, value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     required: dict[str, Any] = {}
-    for pair in _values(value):
-        name, equals, expected = (part.strip() for part in pair.partition("="))
-        if not (name and equals and expected) or name in required:
-            reader.add("JWT_REQUIRED_CLAIMS", value, "name=value, separated by commas, each name once")
-        required[name] = expected
+    for text in _values(value):
+        try:
+            name, accepted = parse_required(text)
+            if name in required:
+                raise ValueError(name)
+            required[name] = accepted
+        except ValueError:
+            expected = "name, name=value, name=one|other or name:=JSON, separated by commas, each name once"
+            reader.add("JWT_REQUIRED_CLAIMS", value, expected)
     return required
 
 

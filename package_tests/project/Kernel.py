@@ -3,13 +3,14 @@
 from masonite.routes import Route
 
 from app.middlewares.TokenMiddleware import TokenMiddleware
+from zuplo_origin.guard import ClaimsMiddleware
 from zuplo_origin.http.kernel import Configuration
 from zuplo_origin.observability.logs import set_up
 
 
 class Kernel:
     http_middleware = ()
-    route_middleware = {"jwt": [TokenMiddleware]}  # noqa: RUF012
+    route_middleware = {"jwt": [TokenMiddleware], "claims": [ClaimsMiddleware]}  # noqa: RUF012
 
     def __init__(self, application):
         self.application = application

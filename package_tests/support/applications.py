@@ -14,6 +14,7 @@ from package_tests.project.app.controllers.ProtectedController import ProtectedC
 from package_tests.project.app.middlewares.TokenMiddleware import TokenMiddleware
 from package_tests.project.app.providers import PROVIDERS
 from zuplo_origin.controllers import OpenApiController
+from zuplo_origin.guard import ClaimsMiddleware
 from zuplo_origin.http.application import Application
 from zuplo_origin.http.errors import JsonExceptionHandler
 from zuplo_origin.http.kernel import Configuration, FrameworkKernel
@@ -114,12 +115,13 @@ def application(*routes, http_middleware=()):
 
 
 @lru_cache
-def project_application():
+def project_application(**settings):
     """Return the application of `package_tests/project`, which accepts the tokens of `GATEWAY`."""
     made = Application("/nowhere")
     made.register_providers(FrameworkKernel)
-    made.bind("config", configuration(JWT_ISSUER=GATEWAY.name, JWT_AUDIENCE="https://api.test/*,orders-api"))
-    made.make("middleware").add({"jwt": [TokenMiddleware]})
+    usual = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "https://api.test/*,orders-api"}
+    made.bind("config", configuration(**usual | settings))
+    made.make("middleware").add({"jwt": [TokenMiddleware], "claims": [ClaimsMiddleware]})
     made.make("router").add(
         Route.get("/protected", ProtectedController.show).middleware("jwt"),
         Route.get("/health/live", HealthController.live),

@@ -288,7 +288,7 @@ class Router(MasoniteRouter):
         return [
             f"{next(each for each in route.request_method if each != 'head').upper()} {route.url}"
             for route in self._routes
-            if not {"jwt", "public"} & {each.partition(":")[0] for each in route.get_middlewares()}
+            if not {"jwt", "claims", PUBLIC} & {each.partition(":")[0] for each in route.get_middlewares()}
         ]
 
     def nearest(self, path: str) -> str | None:

@@ -1,5 +1,6 @@
 """Audiences and scopes: the claims that settings and routes require."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -56,22 +57,76 @@ class Audiences:
         return False
 
 
-def scopes_of(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return the scopes in ``scope``, a string separated by spaces, and in ``scp``, such a string or a list of strings.
+MISSING: Any = object()
+"""What ``claim_at`` returns for a claim that a token does not have."""
+SCOPE_CLAIMS = ("scope", "scp")
+"""Where scopes are looked up, unless ``JWT_SCOPE_CLAIMS`` says otherwise."""
+
+
+def claim_at(claims: Mapping[str, Any], path: str) -> Any:
+    """Return the claim named ``path``, or what is at the dotted ``path`` (``realm_access.roles``), or ``MISSING``.
+
+    A name is looked up as a whole first: names of claims can be URLs.
+    """
+    if path in claims:
+        return claims[path]
+    found: Any = claims
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return MISSING
+        found = found[part]
+    return found
+
+
+def parse_required(text: str) -> tuple[str, Any]:
+    """Return the claim that ``text`` requires, and its accepted value: see ``holds``.
+
+    ``sub`` (present), ``account=acme`` (this string), ``role=admin|owner`` (one of them), ``email_verified:=true``
+    (this JSON value). Raises ``ValueError`` for anything else.
+    """
+    name, equals, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    if not name or name == ":" or (equals and not value):
+        raise ValueError(text)
+    if not equals:
+        return name, ()
+    if name.endswith(":"):
+        return name[:-1].strip(), json.loads(value)
+    values = tuple(each.strip() for each in value.split("|"))
+    if not all(values):
+        raise ValueError(text)
+    return name, values if len(values) > 1 else values[0]
+
+
+def holds(claim: Any, accepted: Any) -> bool:
+    """Return whether ``claim`` is the ``accepted`` value, with its type, or a list that contains it.
+
+    A tuple has several accepted values; an empty one accepts any.
+    """
+    if accepted == ():
+        return True
+    if not isinstance(accepted, tuple):
+        accepted = (accepted,)
+    candidates = [claim, *claim] if isinstance(claim, list) else [claim]
+    return any(type(each) is type(value) and each == value for each in candidates for value in accepted)
+
+
+def scopes_of(claims: Mapping[str, Any], names: Iterable[str] = SCOPE_CLAIMS) -> frozenset[str]:
+    """Return the scopes in the claims ``names``: strings separated by spaces, or lists of strings.
 
     Values of other types are ignored.
     """
     granted: set[str] = set()
-    for value in (claims.get("scope"), claims.get("scp")):
+    for name in names:
+        value = claim_at(claims, name)
         if isinstance(value, str):
             granted.update(value.split(" "))
-    listed = claims.get("scp")
-    if isinstance(listed, list):
-        granted.update(scope for scope in listed if isinstance(scope, str))
+        elif isinstance(value, list):
+            granted.update(scope for scope in value if isinstance(scope, str))
     granted.discard("")
     return frozenset(granted)
 
 
-def has_scopes(claims: Mapping[str, Any], *scopes: str) -> bool:
+def has_scopes(claims: Mapping[str, Any], *scopes: str, names: Iterable[str] = SCOPE_CLAIMS) -> bool:
     """Return whether ``claims`` grant all of ``scopes``: ``has_scopes(request.user(), "read:orders")``."""
-    return scopes_of(claims).issuperset(scopes)
+    return scopes_of(claims, names).issuperset(scopes)

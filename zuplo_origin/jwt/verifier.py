@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from zuplo_origin.encoding import decode_base64url, has_nonfinite, load_json
 
 from .cache import Verified, VerifiedTokens
-from .claims import Audiences
+from .claims import MISSING, Audiences, claim_at, holds
 from .reasons import Reason, Rejected
 
 MAX_LENGTH = 8192
@@ -235,12 +235,12 @@ def check_sender_constraint(candidate: Candidate) -> None:
 
 
 def check_required_claims(candidate: Candidate) -> None:
-    """Require each required claim, with an equal value of the same type."""
-    claims = candidate.token.claims
-    for name, value in candidate.trusted_issuer.required_claims.items():
-        if name not in claims:
+    """Require each required claim, with one of the accepted values, of the same type, or in a list."""
+    for name, accepted in candidate.trusted_issuer.required_claims.items():
+        claim = claim_at(candidate.token.claims, name)
+        if claim is MISSING:
             raise Rejected(Reason.MISSING_CLAIM)
-        if type(claims[name]) is not type(value) or claims[name] != value:
+        if not holds(claim, accepted):
             raise Rejected(Reason.CLAIM_MISMATCH)
 
 

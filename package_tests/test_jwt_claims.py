@@ -1,0 +1,107 @@
+"""Required claims and scopes: what settings and routes ask of claims."""
+
+import pytest
+from masonite.routes import Route
+
+from package_tests.project.app.controllers.ProtectedController import ProtectedController
+from package_tests.support.applications import project_application
+from package_tests.support.gateway import GATEWAY
+from package_tests.support.wsgi_client import request
+from zuplo_origin.jwt.claims import MISSING, claim_at, has_scopes, holds, parse_required, scopes_of
+
+CLAIMS = {
+    "account": "acme",
+    "roles": ["admin", "user"],
+    "verified": True,
+    "level": 1,
+    "https://a.example/roles": ["x"],
+    "realm_access": {"roles": ["manager"]},
+    "a.b": "whole",
+    "a": {"b": "path"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_met"),
+    [
+        ("account", True),
+        ("account=acme", True),
+        ("account=other|acme", True),
+        ("account=other", False),
+        ("account=acme2", False),
+        ("roles=admin", True),
+        ("roles=owner", False),
+        ("roles=owner|user", True),
+        ("verified:=true", True),
+        ("verified:=false", False),
+        ("verified=true", False),
+        ("level:=1", True),
+        ("level=1", False),
+        ("level:=true", False),
+        ('roles:=["admin", "user"]', True),
+        ("https://a.example/roles=x", True),
+        ("realm_access.roles=manager", True),
+        ("a.b=whole", True),
+        ("a.b=path", False),
+    ],
+)
+def test_requirement_is_met_by_an_equal_value_of_the_same_type_or_a_list_with_it(text, is_met):
+    name, accepted = parse_required(text)
+
+    assert holds(claim_at(CLAIMS, name), accepted) is is_met
+
+
+@pytest.mark.parametrize("name", ["missing", "account.name", "realm_access.groups", "roles.0", ""])
+def test_missing_claim_is_missing(name):
+    assert claim_at(CLAIMS, name) is MISSING
+
+
+@pytest.mark.parametrize("text", ["", "=", "=acme", "account=", "account=a|", "verified:=", "verified:=tru", ":=1"])
+def test_invalid_requirement_is_an_error(text):
+    with pytest.raises(ValueError):  # its text is not shown
+        parse_required(text)
+
+
+def test_scopes_count_in_each_of_the_configured_claims():
+    names = ("scope", "realm_access.roles", "https://a.example/roles")
+    claims = CLAIMS | {"scope": "read:orders"}
+
+    assert scopes_of(claims, names) == {"read:orders", "manager", "x"}
+    assert has_scopes(claims, "manager", "read:orders", names=names) and not has_scopes(claims, "manager")
+
+
+def respond(middleware, claims, **settings):
+    application = project_application(**settings)
+    application.make("router").add(Route.get("/admin", ProtectedController.show).middleware(*middleware))
+    headers = {"Authorization": f"Bearer {GATEWAY.token(**claims)}"} if claims is not None else {}
+    return request(application, "GET", "/admin", headers)
+
+
+@pytest.mark.parametrize(
+    ("claims", "status", "error"),
+    [
+        ({"roles": ["admin"]}, 200, None),
+        ({"roles": ["user"]}, 403, "Forbidden"),
+        ({}, 403, "Forbidden"),
+        ({"roles": ["admin"], "exp": 1}, 401, "Token has expired"),
+        (None, 401, "No token provided"),
+    ],
+)
+def test_claims_middleware_requires_a_claim_of_a_valid_token(claims, status, error):
+    response = respond(["jwt", "claims:roles=admin"], claims)
+
+    assert (response.status, response.json.get("error")) == (status, error)
+    assert status != 403 or "www-authenticate" not in response.headers
+
+
+def test_claims_middleware_rejects_without_the_guard_too():
+    assert respond(["claims:roles=admin"], None).status == 401
+    assert respond(["claims:roles=admin"], {"roles": ["user"]}).status == 403
+
+
+def test_required_claims_and_scope_claims_are_settings():
+
+    assert respond(["jwt:read:orders"], {"permissions": ["read:orders"]}, JWT_SCOPE_CLAIMS="permissions").status == 200
+    assert respond(["jwt:read:orders"], {"scope": "read:orders"}, JWT_SCOPE_CLAIMS="permissions").status == 403
+    assert respond(["jwt"], {"role": "owner"}, JWT_REQUIRED_CLAIMS="role=admin|owner").status == 200
+    assert respond(["jwt"], {"role": "user"}, JWT_REQUIRED_CLAIMS="role=admin|owner").status == 401
