@@ -236,9 +236,13 @@ def test_logs_page_has_every_event():
     files = [path for folder in folders for path in (ROOT / "zuplo_origin" / folder).glob("*.py")]
     sources = "".join(path.read_text() for path in files if path.name != "metrics.py").replace("jwks_uri", "")
     prefixes = "jwks|server|worker|reload|tracing|unhandled|exception_handler|request_observer"
-    events = {"request", "open_routes", "request_error"} | set(re.findall(rf'"((?:{prefixes})_[a-z_]+)"', sources))
+    events = {"request", "open_routes", "request_error", "body_not_spooled"} | set(
+        re.findall(rf'"((?:{prefixes})_[a-z_]+)"', sources)
+    )
     rows = [
-        row[0] for row in rows_of("docs/logs-and-metrics.md") if row[1] in ("info", "warning", "error", "warning, info")
+        row[0]
+        for row in rows_of("docs/logs-and-metrics.md")
+        if row[1] in ("info", "warning", "error", "critical", "warning, info")
     ]
 
     assert {name for cell in rows for name in re.findall(r"`(\w+)`", cell)} == events

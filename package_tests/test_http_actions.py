@@ -311,7 +311,8 @@ def test_parameter_matches_anything_but_a_slash(path, name):
         (lambda: Route.get("/a/{id}", Actions.parameter), "a parameter is spelled @id"),
         (lambda: Route.get("/a", Actions.waiting), "waiting is async"),
         (lambda: Route.get("/a", Actions.read).middleware("probe:@user"), "remove the @"),
-        (lambda: Route.get("/a", Actions.read).middleware("body:20 apples"), "write 4096, 64KB or 20MB"),
+        (lambda: Route.get("/a", Actions.read).middleware("probe:read write"), "separated by commas"),
+        (lambda: Route.get("/a", Actions.read).middleware("body:20apples"), "write 4096, 64KB or 20MB"),
     ],
 )
 def test_invalid_route_is_an_error_at_start(route, message):

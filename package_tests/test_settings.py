@@ -114,9 +114,9 @@ WRONG = {
     "no audience": ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE: not set"),
     "an audience of all hosts": ({"JWT_AUDIENCE": "https://*"}, "JWT_AUDIENCE: invalid value 'https://*'"),
     "an audience of part of a segment": ({"JWT_AUDIENCE": "https://gw.example/api*"}, "JWT_AUDIENCE: invalid value"),
-    "any audience and another": ({"JWT_AUDIENCE": "*,orders"}, "stands alone"),
+    "any audience and another": ({"JWT_AUDIENCE": "*,orders"}, "alone, or values without it"),
     "a symmetric algorithm": ({"JWT_ALGORITHMS": "EdDSA,HS256"}, "JWT_ALGORITHMS: invalid value 'EdDSA,HS256'"),
-    "the algorithm none": ({"JWT_ALGORITHMS": "none"}, "anyone who can verify a token can make one"),
+    "the algorithm none": ({"JWT_ALGORITHMS": "none"}, "none has no signature"),
     "an unknown algorithm": ({"JWT_ALGORITHMS": "RS1"}, "expected some of EdDSA"),
     "no algorithm": ({"JWT_ALGORITHMS": ","}, "JWT_ALGORITHMS: invalid value"),
     "claims without values": ({"JWT_REQUIRED_CLAIMS": "account="}, "JWT_REQUIRED_CLAIMS: invalid value 'account='"),
@@ -239,14 +239,14 @@ def test_audience_is_accepted_if_it_is_configured(configured, audience, accepted
 def test_audience_prefix_without_a_whole_host_is_invalid(value):
     with pytest.raises(BadAudience) as caught:
         Audiences.of([value])
-    assert str(caught.value) == "a prefix is a scheme, a whole host and whole parts of a path: https://host/path/*"
+    assert str(caught.value) == "a prefix with a whole host and whole parts of a path, as in https://host/path/*"
 
 
 def test_audience_wildcard_must_be_the_only_value():
     assert Audiences.of(["*"]) == Audiences(frozenset(), (), anything=True)
     with pytest.raises(BadAudience) as caught:
         Audiences.of(["*", "orders"])
-    assert str(caught.value) == "'*' stands alone: it says that the audience is not checked"
+    assert str(caught.value) == "'*' alone, or values without it"
 
 
 @pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "zuplo_origin.server"]])
@@ -263,3 +263,28 @@ def test_server_with_invalid_settings_exits_with_the_message_only(command):
     assert ended.returncode != 0 and ended.stdout == ""
     assert "JWT_ISSUER: not set" in ended.stderr and "JWT_LEEWAY: invalid value 'x'" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("JWT_ISUER", "JWT_ISUER: unknown setting; did you mean JWT_ISSUER?"),
+        ("JWKS_TLL", "JWKS_TLL: unknown setting; did you mean JWKS_TTL?"),
+        ("WEB_XYZZY", "WEB_XYZZY: unknown setting"),
+        ("TLS_CERTIFICATE", "TLS_CERTIFICATE: unknown setting; did you mean TLS_CERT?"),
+    ],
+)
+def test_unknown_setting_is_reported_with_the_nearest_name(read, name, message):
+    assert message in problems(read, **{name: "x"})
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WEB_SERVICE_HOST": "10.0.0.1", "WEB_SERVICE_PORT": "80", "WEB_SERVICE_PORT_HTTP": "80"},
+        {"WEB_PORT": "tcp://10.0.0.1:80", "WEB_PORT_80_TCP": "tcp://10.0.0.1:80", "WEB_PORT_80_TCP_ADDR": "10.0.0.1"},
+        {"JWT": "x", "MY_JWT_ISSUER": "x"},
+    ],
+)
+def test_variables_of_kubernetes_and_of_others_are_not_settings(read, variables):
+    assert read(**GOOD | variables).port == 8000

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from difflib import get_close_matches
 from ipaddress import ip_address
 from itertools import zip_longest
 from pathlib import Path
@@ -325,7 +326,9 @@ class _Reader:
             found = "invalid value (not shown)"
         else:
             found = f"invalid value {str(value)[:200]!r}"
-        problem = f"{name}: {found}; expected {expected}"
+        self.add_text(f"{name}: {found}; expected {expected}")
+
+    def add_text(self, problem: str) -> None:
         if problem not in self._problems:
             self._problems.append(problem)
 
@@ -334,6 +337,23 @@ class _Reader:
             count = len(self._problems)
             title = "1 invalid setting" if count == 1 else f"{count} invalid settings"
             raise BadSettings("\n  ".join([f"Cannot start: {title}.", *self._problems]))
+
+
+PREFIXES = ("JWT_", "JWKS_", "WEB_", "GATEWAY_", "TLS_")
+"""Variables that begin like this are settings: an unknown one is a typo."""
+_OF_KUBERNETES = re.compile(r".*_SERVICE_HOST|.*_SERVICE_PORT(_.*)?|.*_PORT_[0-9]+_.*")
+"""Variables that Kubernetes sets for each Service, whose name may be ``web``."""
+
+
+def _check_names(reader: _Reader) -> None:
+    """Add a problem for each variable that looks like a setting and is not one."""
+    for name, value in os.environ.items():
+        if not name.startswith(PREFIXES) or name in SETTINGS or _OF_KUBERNETES.fullmatch(name):
+            continue
+        if name.endswith("_PORT") and value.startswith(("tcp://", "udp://")):
+            continue
+        nearest = get_close_matches(name, SETTINGS, 1)
+        reader.add_text(f"{name}: unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else ""))
 
 
 def is_setting(name: str) -> bool:
@@ -350,6 +370,7 @@ def read_settings(config: Config) -> Settings:
     name = values["APP_NAME"] or ""
     issuers = _read_issuers(reader, config.get("jwt.issuers"), environment)
     tls = _read_tls(reader, values)
+    _check_names(reader)
     reader.raise_if_any()
     return Settings(
         environment=environment,
@@ -508,7 +529,7 @@ def _algorithms(reader: _Reader, value: Any) -> frozenset[str]:
     if wrong or not values:
         expected = f"some of {', '.join(ALGORITHMS)}"
         if any(each.upper().startswith("HS") or each.lower() == "none" for each in wrong):
-            expected += " (with HS* or none, anyone who can verify a token can make one)"
+            expected += " (HS* needs a secret that signs, none has no signature)"
         reader.add("JWT_ALGORITHMS", value, expected)
     return frozenset(values) - frozenset(wrong)
 

@@ -318,6 +318,8 @@ class Router(MasoniteRouter):
             key, _, arguments = specification.partition(":")
             if any(argument.startswith("@") for argument in arguments.split(",")):
                 raise RouteError(f"{route.url}: {specification!r}: remove the @: arguments are not read from requests")
+            if re.search(r"\s", arguments):
+                raise RouteError(f"{route.url}: {specification!r}: arguments are separated by commas, without spaces")
             if key == BODY:
                 try:
                     route.body_limit = size_of(arguments)

@@ -38,13 +38,13 @@ class Audiences:
         exact, prefixes = set(), []
         for value in values:
             if value == ANY:
-                raise BadAudience("'*' stands alone: it says that the audience is not checked")
+                raise BadAudience("'*' alone, or values without it")
             if "*" not in value:
                 exact.add(value)
             elif _PREFIX.fullmatch(value):
                 prefixes.append(value[:-1])
             else:
-                raise BadAudience("a prefix is a scheme, a whole host and whole parts of a path: https://host/path/*")
+                raise BadAudience("a prefix with a whole host and whole parts of a path, as in https://host/path/*")
         return cls(frozenset(exact), tuple(prefixes))
 
     def accept(self, audience: list[str]) -> bool:

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from typing import IO, Any
 
+from zuplo_origin.observability.logs import Event
+
 log = logging.getLogger("zuplo_origin.server")
 
 Receive = Callable[[], Awaitable[Any]]
@@ -56,7 +58,7 @@ class Bodies:
             body.close()
             raise BodyError(408) from None
         except OSError:  # of the temporary file
-            log.exception("cannot spool a request body to disk")
+            log.exception(Event("body_not_spooled"))
             body.close()
             raise BodyError(503) from None
         except BaseException:
