@@ -71,7 +71,7 @@ def test_scopes_count_in_each_of_the_configured_claims():
 
 
 def respond(middleware, claims, **settings):
-    application = project_application(**settings)
+    application = project_application.__wrapped__(**settings)  # one of its own: a route is added
     application.make("router").add(Route.get("/admin", ProtectedController.show).middleware(*middleware))
     headers = {"Authorization": f"Bearer {GATEWAY.token(**claims)}"} if claims is not None else {}
     return request(application, "GET", "/admin", headers)
