@@ -42,7 +42,7 @@ def test_result_shows_the_found_and_the_expected_value():
         (
             "dates",
             '{"exp": "1000000 (1970-01-12T13:46:40+00:00)", "nbf": "2 (1970-01-01T00:00:02+00:00)"}',
-            "exp after, nbf and iat before 1000000 (1970-01-12T13:46:40+00:00), within 30 s",
+            "exp later than 1000000 (1970-01-12T13:46:40+00:00), nbf and iat not later; 30 s tolerance",
         ),
         ("audience", '{"aud": "orders"}', "orders, https://gw.example/*"),
         ("other claims", '{"sub": "me"}', "strings if present; no number too large"),

@@ -133,7 +133,7 @@ class BoundedStore:
 
 
 class FileStore:
-    """Files in ``folder``, which only this user can read. A file's modification time is the end of its lifetime."""
+    """Files in ``folder``, which only this user can read. A file's modification time is when it expires."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -129,7 +129,7 @@ DESCRIPTIONS: dict[Callable[[Candidate], None], _Description] = {
     verifier.check_dates: _Description(
         "dates",
         _dates,
-        lambda c: f"exp after, nbf and iat before {_date(int(c.now))}, within {c.trusted_issuer.leeway:g} s",
+        lambda c: f"exp later than {_date(int(c.now))}, nbf and iat not later; {c.trusted_issuer.leeway:g} s tolerance",
         needs=("token", "issuer"),
     ),
     verifier.check_audience: _Description(

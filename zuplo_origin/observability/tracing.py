@@ -25,7 +25,7 @@ class Tracing:
         self._tracer = tracer
 
     def around(self, handler: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-        """Return a handler that calls ``handler`` in a span, with the span's id in the ``traceparent`` header."""
+        """Return a handler that calls ``handler`` in a span, and replaces its ``traceparent`` by the span's."""
         from opentelemetry import propagate
         from opentelemetry.trace import SpanKind
 

@@ -46,7 +46,7 @@ class Bodies:
         self._in_memory = 0
 
     async def receive(self, receive: Receive, limit: int) -> "Body":
-        """Return the body, up to ``limit`` bytes and the message that exceeds them. Raises ``BodyError``.
+        """Return the body. Stop after the message that takes it past ``limit`` bytes. Raises ``BodyError``.
 
         A route that accepts larger bodies than usual gives them more time: a second for each 128 KiB.
         """
