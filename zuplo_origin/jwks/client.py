@@ -204,7 +204,8 @@ class RemoteKeySet:
 
         A fetch that takes longer is waiting for its issuer, and holds no lock of another module.
         """
-        fetch = self._in_flight
+        with self._lock:  # a fetch that another thread begins at this moment is seen as well
+            fetch = self._in_flight
         if fetch is not None:
             wait_for_futures([fetch.succeeded], FORK_WAIT)
         self._lock.acquire()
