@@ -7,6 +7,7 @@ from package_tests.project.app.controllers.ProtectedController import ProtectedC
 from package_tests.support.applications import project_application
 from package_tests.support.gateway import GATEWAY
 from package_tests.support.wsgi_client import request
+from zuplo_origin.http.routing import RouteError
 from zuplo_origin.jwt.claims import MISSING, claim_at, has_scopes, holds, parse_required, scopes_of
 
 CLAIMS = {
@@ -92,6 +93,11 @@ def test_claims_middleware_requires_a_claim_of_a_valid_token(claims, status, err
 
     assert (response.status, response.json.get("error")) == (status, error)
     assert status != 403 or "www-authenticate" not in response.headers
+
+
+def test_invalid_requirement_of_a_route_is_an_error_at_start():
+    with pytest.raises(RouteError, match="'roles=' is not name"):
+        respond(["jwt", "claims:roles="], {})
 
 
 def test_claims_middleware_rejects_without_the_guard_too():

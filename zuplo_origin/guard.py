@@ -165,6 +165,12 @@ class ClaimsMiddleware:
 
     before_body = True
 
+    @staticmethod
+    def check_arguments(requirements: Sequence[str]) -> None:
+        """Raise ``ValueError`` for an invalid requirement. The router calls this at start."""
+        for requirement in requirements:
+            parse_required(requirement)
+
     def before(self, request: Any, response: Any, *requirements: str) -> Any:
         guard = request.app.make("guard")
         try:

@@ -314,7 +314,12 @@ class Router(MasoniteRouter):
             raise RouteError(f"{route.url}: {error}") from None
         route.body_limit = None
         for specification in route.get_middlewares():
-            self._middlewares.classes_for(specification)
+            classes, checked = self._middlewares.classes_for(specification)
+            for middleware in classes:
+                try:
+                    getattr(middleware, "check_arguments", len)(checked)
+                except ValueError as error:
+                    raise RouteError(f"{route.url}: {specification!r}: {error}") from None
             key, _, arguments = specification.partition(":")
             if any(argument.startswith("@") for argument in arguments.split(",")):
                 raise RouteError(f"{route.url}: {specification!r}: remove the @: arguments are not read from requests")

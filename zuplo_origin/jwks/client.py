@@ -50,7 +50,7 @@ class KeysUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Policy:
-    """When to fetch a key set. In seconds; see the settings ``JWKS_*`` of the same names."""
+    """The times of a key set, in seconds: the settings ``JWKS_*`` of the same names."""
 
     ttl: float = 600
     max_stale: float = 3600

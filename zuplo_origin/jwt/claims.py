@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 ANY = "*"
@@ -58,9 +59,9 @@ class Audiences:
 
 
 MISSING: Any = object()
-"""What ``claim_at`` returns for a claim that a token does not have."""
+"""The value of a claim that a token does not have."""
 SCOPE_CLAIMS = ("scope", "scp")
-"""Where scopes are looked up, unless ``JWT_SCOPE_CLAIMS`` says otherwise."""
+"""The default of ``JWT_SCOPE_CLAIMS``: the claims in which scopes are looked up."""
 
 
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:
@@ -78,6 +79,7 @@ def claim_at(claims: Mapping[str, Any], path: str) -> Any:
     return found
 
 
+@lru_cache(maxsize=256)
 def parse_required(text: str) -> tuple[str, Any]:
     """Return the claim that ``text`` requires, and its accepted value: see ``holds``.
 
@@ -87,14 +89,14 @@ def parse_required(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     name, value = name.strip(), value.strip()
     if not name or name == ":" or (equals and not value):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is not name, name=value, name=one|other or name:=JSON")
     if not equals:
         return name, ()
     if name.endswith(":"):
         return name[:-1].strip(), json.loads(value)
     values = tuple(each.strip() for each in value.split("|"))
     if not all(values):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is not name, name=value, name=one|other or name:=JSON")
     return name, values if len(values) > 1 else values[0]
 
 

@@ -28,7 +28,6 @@ LINGERING_SECONDS, LINGERING_BYTES = 5.0, 16 * 1_048_576
 """Time and bytes in which a client must end a request whose response was sent before its body had been received."""
 
 _WITHOUT_PREFIX = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
-_EMPTY = io.BytesIO()
 
 
 class Adapter:
@@ -240,7 +239,7 @@ def environ_of(scope: Any) -> dict[str, Any]:
         "REMOTE_ADDR": str(client[0]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": _EMPTY,
+        "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
