@@ -132,7 +132,7 @@ class JsonExceptionHandler:
             return
         request, reason = self.application.make("request"), exception.reason
         if exception.status == 404 and request.route is None:
-            path = request.get_path()
+            path = request.get_path()[:200]  # comparing a long path with every route takes long
             nearest = self.application.make("router").nearest(path)
             reason = f"no route matches {path!r}" + (f"; the nearest is {nearest}" if nearest else "")
         if reason is not None:
