@@ -17,7 +17,7 @@ from masoniteorm.exceptions import ModelNotFound
 from pydantic import BaseModel
 
 from package_tests.support.applications import application
-from package_tests.support.wsgi_client import request
+from package_tests.support.wsgi_client import environ, request
 from zuplo_origin.http.errors import HttpException, ValidationFailed, phrase
 from zuplo_origin.http.routing import RouteError
 
@@ -86,6 +86,24 @@ class Actions(Controller):
 
     async def waiting(self):
         return {}
+
+    def scope(self):
+        container = type(self).result
+        container.current_scope().at_end(lambda: container.ended.append("scope"))
+        if type(self).error:
+            raise type(self).error
+        return {}
+
+    def scope_of_a_stream(self):
+        container = type(self).result
+
+        def chunks():
+            container.current_scope().at_end(lambda: container.ended.append("scope"))
+            for chunk in ("a", "b", "c"):
+                container.ended.append(chunk)
+                yield chunk
+
+        return chunks()
 
     def address(self, request: Request):
         return {"ip": request.ip()}
@@ -373,3 +391,28 @@ def test_reason_of_an_error_is_logged_in_development_alone(caplog, path, body, r
 
     (record,) = caplog.records
     assert record.msg == "request_error" and reason in record.fields["reason"]
+
+
+@pytest.mark.parametrize("error", [None, HttpException(409), RuntimeError("unhandled")])
+def test_scope_of_a_request_ends_with_its_response(monkeypatch, error):
+    made = application(Route.get("/x", Actions.scope))
+    made.ended = []
+    monkeypatch.setattr(Actions, "result", made)
+    monkeypatch.setattr(Actions, "error", error)
+
+    made(environ("GET", "/x"), lambda *_: None)
+
+    assert made.ended == ["scope"]
+
+
+def test_scope_of_a_stream_ends_with_the_stream(monkeypatch):
+    made = application(Route.get("/x", Actions.scope_of_a_stream))
+    made.ended = []
+    monkeypatch.setattr(Actions, "result", made)
+
+    assert request(made, "GET", "/x").body == b"abc"
+    assert made.ended == ["a", "b", "c"]
+
+    body = made(environ("GET", "/x"), lambda *_: None)
+    body.close()
+    assert made.ended == ["a", "b", "c", "a", "scope"]

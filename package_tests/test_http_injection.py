@@ -117,3 +117,64 @@ def test_make_returns_a_new_instance_of_a_bound_class_each_time():
 
     first, second = application.make("service"), application.make("service")
     assert isinstance(first, Service) and isinstance(second, Service) and first is not second
+
+
+def test_scoped_binding_makes_one_object_for_each_scope():
+    application = Application("/nowhere")
+    application.scoped("service", Service, Service)
+
+    with application.scope():
+        first = application.make("service")
+        assert application.make("service") is first
+        assert application.make(Service) is first
+        assert application.resolve(Actions().annotated_default, 1)[0] is first
+        with application.scope():
+            assert application.make("service") is not first
+        assert application.make("service") is first
+    with application.scope():
+        assert application.make("service") is not first
+
+    assert application.has("service")
+    assert application.make("service") is not application.make("service")
+
+
+def test_scoped_binding_is_created_only_when_it_is_used():
+    application = Application("/nowhere")
+    created = []
+    application.scoped("part", Part, lambda: created.append(1) or Part())
+    application.bind("service", Service())
+
+    with application.scope():
+        application.resolve(Actions().annotated_default, 1)
+        assert created == []
+        application.make("part")
+    assert created == [1]
+
+
+def test_bind_and_swap_replace_a_scoped_binding():
+    application = Application("/nowhere")
+    application.scoped("service", Service, Service)
+    swapped, bound = Service(), Service()
+
+    application.swap(Service, swapped)
+    assert application.resolve(Actions().annotated_default, 1)[0] is swapped
+    application.bind("service", bound)
+    assert application.make("service") is bound
+
+
+def test_scope_calls_its_endings_in_reverse_and_an_exception_stops_no_other(caplog):
+    application = Application("/nowhere")
+    ended = []
+
+    def fails():
+        raise RuntimeError("ending")
+
+    with application.scope() as scope:
+        assert application.current_scope() is scope
+        scope.at_end(lambda: ended.append("first"))
+        scope.at_end(fails)
+        scope.at_end(lambda: ended.append("last"))
+
+    assert ended == ["last", "first"]
+    assert application.current_scope() is None
+    assert any(record.exc_info for record in caplog.records)

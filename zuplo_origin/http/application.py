@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache
 from inspect import Parameter, isclass, ismethod, signature
@@ -27,7 +28,27 @@ REQUEST_BINDINGS = frozenset({"environ", "request", "response"})
 """Keys that are never looked up outside the request that bound them."""
 _INJECTED_MOST = ("request", "response")
 
-_own: ContextVar[dict[Any, Any] | None] = ContextVar("request_bindings", default=None)
+
+class Scope(dict[Any, Any]):
+    """The objects of one request, job or task, and the functions to call at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._endings: list[Callable[[], Any]] = []
+
+    def at_end(self, ending: Callable[[], Any]) -> None:
+        self._endings.append(ending)
+
+    def end(self) -> None:
+        """Call the functions passed to ``at_end``, the last one first. An exception is logged, and stops no other."""
+        while self._endings:
+            try:
+                self._endings.pop()()
+            except Exception:
+                log.exception("unhandled_exception", extra={"fields": {"during": "scope_end"}})
+
+
+_own: ContextVar[Scope | None] = ContextVar("request_bindings", default=None)
 
 
 class Bindings(MutableMapping[Any, Any]):
@@ -39,6 +60,8 @@ class Bindings(MutableMapping[Any, Any]):
 
     def __init__(self) -> None:
         self.shared: dict[Any, Any] = {}
+        self.scoped: dict[Any, tuple[type, Callable[[], Any]]] = {}
+        """For each scoped key: the class of its objects, and the function that creates one."""
 
     def __getitem__(self, key: Any) -> Any:
         own = _own.get()
@@ -47,6 +70,11 @@ class Bindings(MutableMapping[Any, Any]):
                 return own[key]
             if key in REQUEST_BINDINGS:
                 raise KeyError(key)
+        if key in self.scoped:
+            created = self.scoped[key][1]()
+            if own is not None:
+                own[key] = created
+            return created
         return self.shared[key]
 
     def __contains__(self, key: Any) -> bool:
@@ -56,16 +84,21 @@ class Bindings(MutableMapping[Any, Any]):
                 return True
             if key in REQUEST_BINDINGS:
                 return False
-        return key in self.shared
+        return key in self.shared or key in self.scoped
 
     def __setitem__(self, key: Any, value: Any) -> None:
         own = _own.get()
-        (self.shared if own is None else own)[key] = value
+        if own is None:
+            self.scoped.pop(key, None)
+            self.shared[key] = value
+        else:
+            own[key] = value
 
     def __delitem__(self, key: Any) -> None:
         own = _own.get()
         if own is None:
-            del self.shared[key]
+            if self.scoped.pop(key, None) is None:
+                del self.shared[key]
         elif key in own:
             del own[key]
         else:
@@ -125,7 +158,7 @@ class Application(MasoniteApplication):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Respond to one request (PEP 3333), with bindings of its own."""
-        token = _own.set({})
+        token = _own.set(Scope())
         try:
             return self.response_handler(environ, start_response)  # type: ignore[no-any-return]
         finally:
@@ -136,11 +169,30 @@ class Application(MasoniteApplication):
 
         A server that receives bodies itself calls this first, and the application later with the same ``environ``.
         """
-        token = _own.set({})
-        try:
+        with self.scope():
             return self.response_handler.admit(environ)  # type: ignore[no-any-return]
+
+    @contextmanager
+    def scope(self) -> Iterator[Scope]:
+        """Open a scope for a job, a task or a command: bindings of its own, as a request has them."""
+        scope = Scope()
+        token = _own.set(scope)
+        try:
+            yield scope
         finally:
+            scope.end()
             _own.reset(token)
+
+    def current_scope(self) -> Scope | None:
+        """Return the scope of the current request, job or task; ``None`` outside one, as in a thread of one's own."""
+        return _own.get()
+
+    def scoped(self, key: Any, kind: type, create: Callable[[], Any]) -> None:
+        """Bind ``key`` to an object of class ``kind`` for each scope, created at its first use.
+
+        Outside a scope each lookup creates an object. ``bind`` with the same key replaces the binding.
+        """
+        self.objects.scoped[key] = kind, create
 
     def make(self, name: Any, *arguments: Any) -> Any:
         """Return the object bound under ``name``; a new instance if a class is bound (Masonite's contract)."""
@@ -178,6 +230,22 @@ class Application(MasoniteApplication):
         except ContainerError:
             found = parameter.annotation
         return self.resolve(found, *arguments) if isclass(found) else found
+
+    def _find_annotated_parameter(self, parameter: Parameter) -> Any:
+        key = None if parameter.annotation in self.swaps else self._scoped_key(parameter.annotation)
+        return super()._find_annotated_parameter(parameter) if key is None else self.objects[key]
+
+    def _find_obj(self, obj: Any) -> Any:
+        key = self._scoped_key(obj)
+        return super()._find_obj(obj) if key is None else self.objects[key]
+
+    def _scoped_key(self, wanted: Any) -> Any:
+        """Return the key of the scoped binding whose objects are of class ``wanted``; ``None`` if there is none."""
+        if isclass(wanted):
+            for key, (kind, _) in self.objects.scoped.items():
+                if issubclass(kind, wanted):
+                    return key
+        return None
 
     def get_parameters(self, obj: Any) -> Any:
         """Return the parameters of ``obj`` as ``(name, Parameter)`` pairs, inspected once."""
@@ -249,7 +317,7 @@ class RequestHandler:
         start_response(status, headers)
         if stream is None:
             self._notify(request, int(status[:3]), perf_counter() - began)
-            request.close()
+            self._close(request)
         REQUEST_ID.reset(outer_id)
         TRACE_ID.reset(outer_trace)
         if stream is not None:
@@ -349,8 +417,8 @@ class RequestHandler:
         def at_end(size: int, is_complete: bool) -> None:
             if slots:
                 slots.release()
-            request.close()
             if has_started:
+                self._close(request)
                 request.streamed = size, is_complete
                 self._notify(request, status, perf_counter() - began)
 
@@ -389,6 +457,11 @@ class RequestHandler:
         response = Response(self.application)
         self.application.objects["response"] = response
         return response
+
+    def _close(self, request: Request) -> None:
+        request.close()
+        if (scope := self.application.current_scope()) is not None:
+            scope.end()
 
     def _notify(self, request: Request, status: int, seconds: float) -> None:
         try:
