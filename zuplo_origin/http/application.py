@@ -145,6 +145,13 @@ def _plan(function: Any, bound: bool) -> tuple[Parameter | None, ...] | None:
     return tuple(plan)
 
 
+class NoCommands:
+    """The registry of craft commands in a server: it keeps none. Masonite's providers add commands to it."""
+
+    def add(self, *commands: Any) -> "NoCommands":
+        return self
+
+
 class Application(MasoniteApplication):
     """Masonite's application, safe under threads: a WSGI callable and a container."""
 
@@ -171,6 +178,20 @@ class Application(MasoniteApplication):
         """
         with self.scope():
             return self.response_handler.admit(environ)  # type: ignore[no-any-return]
+
+    def add_providers(self, *providers: Any) -> "Application":
+        """Register ``providers``, in this order. Exit if one of them, or a middleware, cannot be used here."""
+        from zuplo_origin.services.rejected import stop_if_rejected
+
+        if not self.has("commands"):
+            self.bind("commands", NoCommands())
+        stop_if_rejected(providers, self._middleware())
+        super().add_providers(*providers)
+        stop_if_rejected((), self._middleware())  # those that providers have added
+        return self
+
+    def _middleware(self) -> list[Any]:
+        return self.make("middleware").classes() if self.has("middleware") else []
 
     @contextmanager
     def scope(self) -> Iterator[Scope]:

@@ -187,6 +187,13 @@ class Middlewares(MiddlewareCapsule):
         super().remove(middleware)
         return self
 
+    def classes(self) -> list[Any]:
+        """Return the classes of all registered middleware."""
+        found = list(self.http_middleware)
+        for registered in self.route_middleware.values():
+            found += registered if isinstance(registered, list) else [registered]
+        return found
+
     def classes_for(self, specification: str) -> tuple[list[type], tuple[str, ...]]:
         """Return the middleware classes for ``specification`` and their arguments.
 
