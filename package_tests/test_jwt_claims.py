@@ -1,5 +1,7 @@
 """Required claims and scopes: what settings and routes ask of claims."""
 
+from functools import lru_cache
+
 import pytest
 from masonite.routes import Route
 
@@ -71,11 +73,136 @@ def test_scopes_count_in_each_of_the_configured_claims():
     assert has_scopes(claims, "manager", "read:orders", names=names) and not has_scopes(claims, "manager")
 
 
+CLIENTS = {
+    "resource_access": {
+        "shop": {"roles": ["read:shop"]},
+        "my.shop.example": {"roles": ["read:dotted"]},
+        "https://a.example/shop": {"roles": ["read:url"]},
+        "half.of": {},
+    },
+    "https://acme.example/claims": {"roles": ["read:nested"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("resource_access.shop.roles", "read:shop"),
+        ("resource_access.my.shop.example.roles", "read:dotted"),
+        ("resource_access.https://a.example/shop.roles", "read:url"),
+        ("https://acme.example/claims.roles", "read:nested"),
+    ],
+)
+def test_scope_path_reaches_members_whose_names_have_dots(path, scope):
+    assert scopes_of(CLIENTS, [path]) == {scope}
+
+
+@pytest.mark.parametrize(
+    "path", ["resource_access.half.of.roles", "resource_access.my.roles", "resource_access.shop", "resource_access"]
+)
+def test_scope_path_to_no_list_grants_nothing(path):
+    assert scopes_of(CLIENTS, [path]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("value", "granted"),
+    [
+        ("  read:orders   write:orders ", {"read:orders", "write:orders"}),
+        (["read:orders", {"read:x": True}, ["read:y"], None, 1, True, "write:orders"], {"read:orders", "write:orders"}),
+        (["read:orders write:orders", " read:z", ""], {"read:orders write:orders", " read:z"}),
+        ("read:orders\twrite:orders", {"read:orders\twrite:orders"}),
+        ("read:orders\u00a0write:orders", {"read:orders\u00a0write:orders"}),
+        ("read:orders,write:orders", {"read:orders,write:orders"}),
+        ({"read:orders": True}, set()),
+        ({"roles": ["read:orders"]}, set()),
+        ([["read:orders"]], set()),
+        (True, set()),
+        (7, set()),
+        (None, set()),
+        ("", set()),
+        ([], set()),
+    ],
+)
+def test_scopes_are_strings_separated_by_spaces_or_members_of_a_list(value, granted):
+    assert scopes_of({"scope": value}) == granted
+
+
+@lru_cache
+def application(*middleware, **settings):
+    made = project_application.__wrapped__(**settings)  # one of its own: a route is added
+    made.make("router").add(Route.get("/admin", ProtectedController.show).middleware(*middleware))
+    return made
+
+
 def respond(middleware, claims, **settings):
-    application = project_application.__wrapped__(**settings)  # one of its own: a route is added
-    application.make("router").add(Route.get("/admin", ProtectedController.show).middleware(*middleware))
     headers = {"Authorization": f"Bearer {GATEWAY.token(**claims)}"} if claims is not None else {}
-    return request(application, "GET", "/admin", headers)
+    return request(application(*middleware, **settings), "GET", "/admin", headers)
+
+
+SCOPE_CLAIMS = "scope,permissions,roles,realm_access.roles,resource_access.my.shop.roles,https://a.example/roles"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"permissions": ["read:orders", "write:orders"]},
+        {"roles": "read:orders"},
+        {"roles": ["read:orders"]},
+        {"scope": ["read:orders"]},
+        {"scope": "openid  read:orders"},
+        {"realm_access": {"roles": ["read:orders"]}},
+        {"resource_access": {"my.shop": {"roles": ["read:orders"]}}},
+        {"https://a.example/roles": ["read:orders"]},
+        {"realm_access.roles": ["read:orders"]},
+    ],
+)
+def test_route_accepts_a_scope_in_each_of_the_configured_claims(claims):
+    assert respond(["jwt:read:orders"], claims, JWT_SCOPE_CLAIMS=SCOPE_CLAIMS).status == 200
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "READ:ORDERS",
+        "read:ord\u0435rs",
+        "\uff52ead:orders",
+        "read:orders\u200b",
+        "read:orders/",
+        "read:order",
+        "read",
+        "orders",
+        "*",
+    ]
+    + [
+        ["read:orders write:orders"],
+        [{"name": "read:orders"}],
+        [["read:orders"]],
+        {"read:orders": 1},
+        True,
+        1e300,
+        None,
+    ],
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda scope: {"scope": scope},
+        lambda scope: {"roles": scope},
+        lambda scope: {"realm_access": {"roles": scope}},
+        lambda scope: {"realm_access": scope},
+        lambda scope: {"resource_access": {"my.shop": {"roles": scope}, "my": scope}},
+    ],
+)
+def test_route_rejects_what_is_not_its_scope(place, scope):
+    response = respond(["jwt:read:orders"], place(scope), JWT_SCOPE_CLAIMS=SCOPE_CLAIMS)
+
+    assert (response.status, response.json["error"]) == (403, "Insufficient scope")
+
+
+@pytest.mark.parametrize("scope", ['read:"orders"', "read:\\orders", "read:ord\u0435rs", "a,,b", "a\x7f"])
+def test_invalid_scope_of_a_route_is_an_error_at_start(scope):
+    with pytest.raises(RouteError, match="is not the name of a scope"):
+        respond([f"jwt:{scope}"], {})
 
 
 @pytest.mark.parametrize(

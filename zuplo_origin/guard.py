@@ -1,7 +1,7 @@
 """Authenticate a request: read the token from its header, verify it, check its scopes, or reject the request."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ import orjson
 
 from zuplo_origin.http.errors import error
 from zuplo_origin.jwks.client import KeysUnavailable
-from zuplo_origin.jwt.claims import MISSING, SCOPE_CLAIMS, claim_at, has_scopes, holds, parse_required
+from zuplo_origin.jwt.claims import MISSING, SCOPE_CLAIMS, claim_at, has_scopes, holds, is_scope, parse_required
 from zuplo_origin.jwt.reasons import Reason, Rejected
 from zuplo_origin.jwt.verifier import MAX_LENGTH, TokenVerifier
 
@@ -118,7 +118,7 @@ def _challenge(reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...],
     if error.code:
         challenge += f', error="{error.code}", error_description="{error.details or error.error}"'
     if reason is Reason.INSUFFICIENT_SCOPE:
-        challenge += f', scope="{" ".join(scopes)}"'
+        challenge += f', scope="{" ".join(filter(is_scope, scopes))}"'
     if metadata is not None:
         challenge += f', resource_metadata="{metadata}"'
     return challenge
@@ -157,6 +157,20 @@ def _has_scheme(field: str, scheme: str) -> bool:
     return field[:length].lower() == scheme.lower() and field[length : length + 1] in ("", " ")
 
 
+def check_scopes(scopes: Sequence[str]) -> None:
+    """Raise ``ValueError`` for the name of a scope that no token can have, or no challenge can contain."""
+    for scope in scopes:
+        if not is_scope(scope):
+            raise ValueError(f'{scope!r} is not the name of a scope: printable ASCII without spaces, " and \\')
+
+
+def meets(claims: Mapping[str, Any], requirement: str) -> bool:
+    """Return whether ``claims`` meet a requirement that is written as in ``JWT_REQUIRED_CLAIMS``."""
+    name, accepted = parse_required(requirement)
+    claim = claim_at(claims, name)
+    return claim is not MISSING and holds(claim, accepted)
+
+
 class ClaimsMiddleware:
     """Registered in the Kernel as ``claims``: ``.middleware("jwt", "claims:roles=admin")`` requires claims.
 
@@ -177,9 +191,8 @@ class ClaimsMiddleware:
             claims = guard.verify(request)
         except Rejected as rejected:
             return guard.reject(request, response, rejected)
-        for name, accepted in map(parse_required, requirements):
-            claim = claim_at(claims, name)
-            if claim is MISSING or not holds(claim, accepted):
+        for requirement in requirements:
+            if not meets(claims, requirement):
                 request.rejected = Rejected(Reason.CLAIM_MISMATCH, issuer=claims["iss"])
                 return error(response, 403)
         return request

@@ -369,6 +369,7 @@ def read_settings(config: Config) -> Settings:
     _check_together(reader, values, environment)
     name = values["APP_NAME"] or ""
     issuers = _read_issuers(reader, config.get("jwt.issuers"), environment)
+    scope_claims = _scope_claims(reader, reader.raw("JWT_SCOPE_CLAIMS"))
     tls = _read_tls(reader, values)
     _check_names(reader)
     reader.raise_if_any()
@@ -380,7 +381,7 @@ def read_settings(config: Config) -> Settings:
         header=values["JWT_HEADER"],
         scheme=values["JWT_SCHEME"],
         realm=values["JWT_REALM"] or name,
-        scope_claims=tuple(_values(reader.raw("JWT_SCOPE_CLAIMS"))),
+        scope_claims=scope_claims,
         jwks=Policy(
             ttl=values["JWKS_TTL"],
             max_stale=values["JWKS_MAX_STALE"],
@@ -548,6 +549,14 @@ def _required_claims(reader: _Reader, value: Any) -> Mapping[str, Any]:
             expected = "name, name=value, name=one|other or name:=JSON, separated by commas, each name once"
             reader.add("JWT_REQUIRED_CLAIMS", value, expected)
     return required
+
+
+def _scope_claims(reader: _Reader, value: Any) -> tuple[str, ...]:
+    names = _values(value)
+    if not names or any(re.search(r"\s", name) or not all(name.split(".")) for name in names):
+        expected = "names of claims, separated by commas; a dotted path for a member of one: realm_access.roles"
+        reader.add("JWT_SCOPE_CLAIMS", value, expected)
+    return tuple(names)
 
 
 def _values(value: Any) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from masonite.middleware import Middleware
 
+from zuplo_origin.guard import check_scopes
 from zuplo_origin.jwt.reasons import Rejected
 
 
@@ -14,6 +15,7 @@ class JWTAuthMiddleware(Middleware):
     """
 
     before_body = True  # runs before the server reads the body, which it does not read if the request is rejected
+    check_arguments = staticmethod(check_scopes)  # at start: a route with an invalid scope is an error
 
     def before(self, request: Any, response: Any, *scopes: str) -> Any:
         guard = request.app.make("guard")

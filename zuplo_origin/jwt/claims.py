@@ -67,16 +67,28 @@ SCOPE_CLAIMS = ("scope", "scp")
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:
     """Return the claim named ``path``, or what is at the dotted ``path`` (``realm_access.roles``), or ``MISSING``.
 
-    A name is looked up as a whole first: names of claims can be URLs.
+    A name is looked up as a whole first: names of claims can be URLs. The name of a member on the path may have dots
+    too, as that of a client in ``resource_access.my.client.roles``; if several readings fit, the one with the
+    shortest names is used.
     """
     if path in claims:
         return claims[path]
-    found: Any = claims
-    for part in path.split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            return MISSING
-        found = found[part]
-    return found
+    if "." not in path:
+        return MISSING
+    return _at(claims, path.split("."))
+
+
+def _at(found: Any, parts: list[str]) -> Any:
+    if not parts:
+        return found
+    if isinstance(found, Mapping):
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[:count])
+            if name in found:
+                inner = _at(found[name], parts[count:])
+                if inner is not MISSING:
+                    return inner
+    return MISSING
 
 
 @lru_cache(maxsize=256)
@@ -116,7 +128,8 @@ def holds(claim: Any, accepted: Any) -> bool:
 def scopes_of(claims: Mapping[str, Any], names: Iterable[str] = SCOPE_CLAIMS) -> frozenset[str]:
     """Return the scopes in the claims ``names``: strings separated by spaces, or lists of strings.
 
-    Values of other types are ignored.
+    A string in a list is one scope, even with spaces in it. Values of other types are ignored, in lists too. Scopes are
+    compared exactly: in case, and character by character, without Unicode normalization (RFC 6749, section 3.3).
     """
     granted: set[str] = set()
     for name in names:
@@ -127,6 +140,15 @@ def scopes_of(claims: Mapping[str, Any], names: Iterable[str] = SCOPE_CLAIMS) ->
             granted.update(scope for scope in value if isinstance(scope, str))
     granted.discard("")
     return frozenset(granted)
+
+
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
+"""RFC 6749, section 3.3."""
+
+
+def is_scope(text: str) -> bool:
+    """Return whether ``text`` can be the name of a scope: printable ASCII without spaces, quotes and backslashes."""
+    return _SCOPE.fullmatch(text) is not None
 
 
 def has_scopes(claims: Mapping[str, Any], *scopes: str, names: Iterable[str] = SCOPE_CLAIMS) -> bool:

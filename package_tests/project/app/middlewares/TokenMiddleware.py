@@ -2,11 +2,13 @@
 
 from masonite.middleware import Middleware
 
+from zuplo_origin.guard import check_scopes
 from zuplo_origin.jwt.reasons import Rejected
 
 
 class TokenMiddleware(Middleware):
     before_body = True
+    check_arguments = staticmethod(check_scopes)
 
     def before(self, request, response, *scopes):
         guard = request.app.make("guard")
