@@ -3,7 +3,7 @@
 from masonite.environment import env
 
 # The exact `iss` of the tokens; several issuers are separated by commas. The issuer of a Zuplo gateway is
-# https://<host>/__zuplo/issuer.
+# https://<host>/__zuplo/issuer. One that is not an https URL needs its JWKS_URL.
 ISSUER = env("JWT_ISSUER", None, cast=False)
 
 # The URL of the key set; one for each issuer, separated by commas. The default is <issuer>/.well-known/jwks.json.
@@ -11,7 +11,7 @@ ISSUER = env("JWT_ISSUER", None, cast=False)
 JWKS_URL = env("JWKS_URL", None, cast=False)
 
 # The accepted `aud` values, separated by commas. A value that ends in /* is a prefix: by default, Zuplo's policy sets
-# `aud` to the URL of the request. `*` alone disables the check. Required in production.
+# `aud` to the URL of the request. `*` alone disables the check. Required.
 AUDIENCE = env("JWT_AUDIENCE", None, cast=False)
 
 # Claims that tokens must have: `account=acme` (this string, or a list with it), `role=admin|owner` (one of them), `sub`

@@ -21,7 +21,12 @@ def test_metadata_is_off_without_a_public_url(application):
 
 def test_metadata_is_served_and_every_challenge_has_its_url(tmp_path):
     issuer = Issuer()
-    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "*", "PUBLIC_URL": "https://api.example.com/v1"}
+    settings = {
+        "JWT_ISSUER": f"{issuer.name},kubernetes/serviceaccount",  # the second is no URL, and so is not listed
+        "JWKS_URL": f"{issuer.jwks_url},{issuer.jwks_url}",
+        "JWT_AUDIENCE": "*",
+        "PUBLIC_URL": "https://api.example.com/v1",
+    }
     with production(free_port(), tmp_path / "log", **settings) as server:
         evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
         responses = [server.get(path, evil) for path in (WELL_KNOWN, f"{WELL_KNOWN}/v1")]

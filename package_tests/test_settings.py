@@ -95,6 +95,40 @@ def test_issuers_are_paired_with_urls_in_order(read):
     assert settings.issuers[1].required_claims == {"account": "acme", "project": "orders"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://adfs.example.com/adfs/services/trust",
+        "sa@project.iam.gserviceaccount.com",
+        "accounts.google.com",
+        "urn:example:issuer",
+        "kubernetes/serviceaccount",
+        "supabase",
+        "https://a.example/?tenant=1#x",
+        "https://m\u00fcnchen.example/",
+        "two words",
+    ],
+)
+def test_issuer_is_any_string_if_its_keys_are_named(read, name):
+    (issuer,) = read(JWT_ISSUER=name, JWT_AUDIENCE="orders", JWKS_URL="https://a.example/jwks").issuers
+
+    assert (issuer.name, issuer.jwks_url) == (name, "https://a.example/jwks")
+
+
+def test_issuers_and_urls_with_commas_are_entries_of_the_configuration():
+    class Config:
+        def get(self, path, default=None):
+            entry = {"issuer": "urn:a,b", "jwks_url": "https://a.example/jwks?x=1,2"}
+            return {"jwt.issuers": [entry], "jwt.audience": "orders", "jwt.scope_claims": ["a,b", "c"]}.get(
+                path, default
+            )
+
+    settings = read_settings(Config())
+
+    assert [(one.name, one.jwks_url) for one in settings.issuers] == [("urn:a,b", "https://a.example/jwks?x=1,2")]
+    assert settings.scope_claims == ("a,b", "c")
+
+
 def test_empty_scheme_means_a_bare_token(read):
     assert read(**GOOD, JWT_SCHEME="").scheme == ""
 
@@ -105,6 +139,47 @@ WRONG = {
     "issuer without a scheme": ({"JWT_ISSUER": "gw.example"}, "JWT_ISSUER: invalid value"),
     "issuer with a query": ({"JWT_ISSUER": "https://gw.example/?x"}, "JWT_ISSUER: invalid value"),
     "a repeated issuer": ({"JWT_ISSUER": "https://a.example,https://a.example"}, "expected each issuer once"),
+    "an issuer beyond ASCII": (
+        {"JWT_ISSUER": "https://m\u00fcnchen.example/"},
+        "set JWKS_URL to its keys; the host in punycode: xn--mnchen-3ya.example",
+    ),
+    "a host that has no punycode": ({"JWT_ISSUER": "https://m\u00fc..example/"}, "JWT_ISSUER: invalid value"),
+    "a URL beyond ASCII": (
+        {"JWKS_URL": "https://m\u00fcnchen.example/"},
+        "the host in punycode: xn--mnchen-3ya.example",
+    ),
+    "an issuer with a control character": (
+        {"JWT_ISSUER": "urn:a\x07b", "JWKS_URL": "https://a.example/jwks"},
+        "JWT_ISSUER: invalid value 'urn:a\\x07b'; expected the iss of the tokens, without control characters",
+    ),
+    "an issuer with a line break": (
+        {"JWT_ISSUER": "https://a.example/\nx", "JWKS_URL": "https://a.example/jwks"},
+        "without control characters",
+    ),
+    "an e-mail address without its keys": (
+        {"JWT_ISSUER": "sa@project.iam.gserviceaccount.com"},
+        "JWT_ISSUER: invalid value 'sa@project.iam.gserviceaccount.com'; expected an https URL",
+    ),
+    "discovery at an issuer with http": (
+        {"JWT_ISSUER": "http://adfs.example.com/adfs/services/trust", "JWKS_URL": "discovery"},
+        "for any other iss, set JWKS_URL to its keys",
+    ),
+    "discovery at an issuer that is no URL": (
+        {"JWT_ISSUER": "urn:example", "JWKS_URL": "discovery"},
+        "for any other iss, set JWKS_URL to its keys",
+    ),
+    "the keys of one of two issuers that are no URLs": (
+        {"JWT_ISSUER": "https://a.example,urn:example", "JWKS_URL": "https://a.example/jwks,discovery"},
+        "JWT_ISSUER: invalid value 'urn:example'",
+    ),
+    "keys at http": (
+        {"JWT_ISSUER": "http://adfs.example.com/", "JWKS_URL": "http://adfs.example.com/keys"},
+        "JWKS_URL: invalid value 'http://adfs.example.com/keys'",
+    ),
+    "an issuer with a comma": (
+        {"JWT_ISSUER": "urn:a,b", "JWKS_URL": "https://a.example/jwks"},
+        "an iss or URL with a comma: ISSUERS in config/jwt.py",
+    ),
     "more URLs than issuers": ({"JWKS_URL": "https://a/1,https://a/2"}, "JWKS_URL: invalid value"),
     "fewer URLs than issuers": (
         {"JWT_ISSUER": "https://a.example,https://b.example", "JWKS_URL": "https://a.example/1"},
@@ -203,9 +278,17 @@ def test_shared_issuer_is_accepted_with_account_and_project_required(read):
     assert read(JWT_ISSUER=SHARED, JWT_AUDIENCE="*", JWT_REQUIRED_CLAIMS="account=acme,project=orders").issuers
 
 
+@pytest.mark.parametrize("environment", ["local", "testing", "production"])
+def test_audience_is_required_while_an_issuer_is_set(read, environment):
+    with pytest.raises(BadSettings, match="JWT_AUDIENCE: not set"):
+        read(JWT_ISSUER="http://127.0.0.1:9/x", APP_ENV=environment)
+
+
 @pytest.mark.parametrize("environment", ["local", "testing"])
-def test_audience_is_optional_outside_production(read, environment):
-    assert read(JWT_ISSUER="http://127.0.0.1:9/x", APP_ENV=environment).issuers[0].audiences.anything
+def test_audience_is_no_problem_beside_a_missing_issuer_in_development(read, environment):
+    with pytest.raises(BadSettings, match="JWT_ISSUER: not set") as caught:
+        read(APP_ENV=environment)
+    assert "JWT_AUDIENCE" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

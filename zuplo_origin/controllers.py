@@ -6,6 +6,8 @@ from masonite.controllers import Controller
 from masonite.request import Request
 from masonite.response import Response
 
+from zuplo_origin.jwks.fetch import is_acceptable_url
+
 
 class OpenApiController(Controller):
     """The OpenAPI 3.1 description of this API."""
@@ -22,12 +24,13 @@ class ResourceMetadataController(Controller):
         """Return the issuers of tokens for this API, and its scopes."""
         settings = request.app.make("settings")
         scopes = {scope for each in request.app.make("openapi").operations() for scope in each.scopes or ()}
+        servers = [issuer.name for issuer in settings.issuers if is_acceptable_url(issuer.name)]  # RFC 8414, section 2
         metadata = {
             "resource": settings.public_url,
             "resource_name": request.app.make("config").get("application.name"),
-            "authorization_servers": [issuer.name for issuer in settings.issuers],
             "bearer_methods_supported": ["header"],
         }
+        metadata |= {"authorization_servers": servers} if servers else {}
         return metadata | ({"scopes_supported": sorted(scopes)} if scopes else {})
 
 

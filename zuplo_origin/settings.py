@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import idna
+
+from zuplo_origin.jwks.ca_bundle import ca_bundle, why_unusable
 from zuplo_origin.jwks.client import Policy
 from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url
 from zuplo_origin.jwks.keys import ALGORITHMS
-from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience, parse_required
+from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience, is_string_or_uri, parse_required
 
 METADATA = "/.well-known/oauth-protected-resource"
 """Path of the metadata (RFC 9728, section 3)."""
@@ -36,6 +39,8 @@ _RESERVED_HEADERS = ("host", "connection", "content-length", "content-type", "co
 _QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
 _REDIS = re.compile(r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[0-9]*)?")
 _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~-]+)*/?")
+_CREDENTIALS = re.compile(r"[:/].*@", re.DOTALL)
+"""Text that may be a URL with credentials. The address ``sa@project.iam.gserviceaccount.com`` is not."""
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -322,7 +327,7 @@ class _Reader:
         """Add a problem. The values of secrets, and URLs with credentials, are not shown."""
         if value in (None, "", [], {}):
             found = "not set"
-        elif SETTINGS[name].secret or "@" in str(value):
+        elif SETTINGS[name].secret or _CREDENTIALS.search(str(value)):
             found = "invalid value (not shown)"
         else:
             found = f"invalid value {str(value)[:200]!r}"
@@ -356,6 +361,15 @@ def _check_names(reader: _Reader) -> None:
         reader.add_text(f"{name}: unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else ""))
 
 
+def _check_ca_bundle(reader: _Reader) -> None:
+    """Add a problem if the CA bundle in the environment cannot be used: every fetch by https would fail."""
+    bundle = ca_bundle()
+    why = bundle and why_unusable(bundle[1])
+    if bundle and why:
+        expected = f"the path of a PEM file with CA certificates, or of a folder of them ({why})"
+        reader.add_text(f"{bundle[0]}: invalid value {bundle[1][:200]!r}; expected {expected}")
+
+
 def is_setting(name: str) -> bool:
     """Return whether ``name`` is a variable that configures this application."""
     return name in SETTINGS
@@ -371,6 +385,7 @@ def read_settings(config: Config) -> Settings:
     issuers = _read_issuers(reader, config.get("jwt.issuers"), environment)
     scope_claims = _scope_claims(reader, reader.raw("JWT_SCOPE_CLAIMS"))
     tls = _read_tls(reader, values)
+    _check_ca_bundle(reader)
     _check_names(reader)
     reader.raise_if_any()
     return Settings(
@@ -471,7 +486,10 @@ def _read_issuers(reader: _Reader, entries: Any, environment: str) -> tuple[Issu
     if not entries:
         names, urls = _values(reader.raw("JWT_ISSUER")), _values(reader.raw("JWKS_URL"))
         if urls and len(urls) != len(names) and names:
-            reader.add("JWKS_URL", reader.raw("JWKS_URL"), "one URL for each issuer in JWT_ISSUER, or none")
+            expected = (
+                "one URL for each issuer in JWT_ISSUER, or none; an iss or URL with a comma: ISSUERS in config/jwt.py"
+            )
+            reader.add("JWKS_URL", reader.raw("JWKS_URL"), expected)
         entries = [{"issuer": name, "jwks_url": url} for name, url in zip_longest(names or [""], urls) if name or url]
     named = [entry for entry in entries if entry.get("issuer")]
     if not named:
@@ -484,12 +502,15 @@ def _read_issuers(reader: _Reader, entries: Any, environment: str) -> tuple[Issu
 
 
 def _read_issuer(reader: _Reader, entry: Mapping[str, Any], environment: str) -> IssuerSettings:
-    name = entry.get("issuer") or ""
-    if name and (not is_acceptable_url(name) or "?" in name):
-        reader.add("JWT_ISSUER", name, "an https URL without a query; http for loopback only")
-    url = entry.get("jwks_url") or name.rstrip("/") + "/.well-known/jwks.json"
-    if entry.get("jwks_url") and url != DISCOVERY and not is_acceptable_url(url):
-        reader.add("JWKS_URL", url, f"an https URL, or {DISCOVERY}; http for loopback only")
+    name, given = str(entry.get("issuer") or ""), str(entry.get("jwks_url") or "")
+    url = given or name.rstrip("/") + "/.well-known/jwks.json"
+    if given and given != DISCOVERY and not is_acceptable_url(given):
+        reader.add("JWKS_URL", given, f"an https URL, or {DISCOVERY}; http for loopback only{_punycode(given)}")
+    if not is_string_or_uri(name):
+        reader.add("JWT_ISSUER", name, "the iss of the tokens, without control characters")
+    elif name and given in ("", DISCOVERY) and (not is_acceptable_url(name) or "?" in name):
+        expected = "an https URL without a query; http for loopback only; for any other iss, set JWKS_URL to its keys"
+        reader.add("JWT_ISSUER", name, expected + _punycode(name))
     required = _required_claims(reader, entry.get("required_claims", reader.raw("JWT_REQUIRED_CLAIMS")))
     if _is_shared(name) and not all(required.get(claim) for claim in OWNER_CLAIMS):
         reader.add(
@@ -497,9 +518,19 @@ def _read_issuer(reader: _Reader, entry: Mapping[str, Any], environment: str) ->
             entry.get("required_claims", reader.raw("JWT_REQUIRED_CLAIMS")),
             f"account=<yours>,project=<yours>: {name} signs for every customer of Zuplo",
         )
-    audiences = _audiences(reader, entry.get("audience", reader.raw("JWT_AUDIENCE")), environment)
+    required_here = bool(name) or environment == "production"
+    audiences = _audiences(reader, entry.get("audience", reader.raw("JWT_AUDIENCE")), required_here)
     algorithms = _algorithms(reader, entry.get("algorithms", reader.raw("JWT_ALGORITHMS")))
     return IssuerSettings(name, url, audiences, algorithms, required)
+
+
+def _punycode(url: str) -> str:
+    """Return the advice to write a host beyond ASCII in punycode (RFC 3492); nothing for other URLs."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return "" if host.isascii() else f"; the host in punycode: {idna.encode(host, uts46=True).decode()}"
+    except ValueError:
+        return ""
 
 
 def _is_shared(name: str) -> bool:
@@ -510,10 +541,10 @@ def _is_shared(name: str) -> bool:
         return False
 
 
-def _audiences(reader: _Reader, value: Any, environment: str) -> Audiences:
+def _audiences(reader: _Reader, value: Any, required: bool) -> Audiences:
     values = _values(value)
     if not values:
-        if environment == "production":
+        if required:
             expected = f"the aud of your gateway's tokens, https://<host>/* for its URLs, or {ANY} for any"
             reader.add("JWT_AUDIENCE", value, expected)
         return Audiences.of([ANY])

@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from zuplo_origin.encoding import load_json
 
+from .ca_bundle import ca_bundle
 from .keys import KeySet, WantedKey
 
 
@@ -189,6 +190,7 @@ def _exchange(url: str, deadline: Deadline, max_bytes: int, etag: str | None) ->
             headers["If-None-Match"] = etag
         request = session.prepare_request(requests.Request("GET", url, headers=headers))
         environment = session.merge_environment_settings(url, {}, True, None, None)
+        environment["verify"] = bundle[1] if (bundle := ca_bundle()) else True
         if is_loopback(url):
             environment["proxies"] = {}
         with session.send(request, timeout=deadline.left(), allow_redirects=False, **environment) as response:

@@ -58,6 +58,11 @@ class Audiences:
         return False
 
 
+def is_string_or_uri(text: str) -> bool:
+    """Return whether ``text`` can be an ``iss``: no control characters, no white space but spaces (RFC 7519, 2)."""
+    return text.isprintable()
+
+
 MISSING: Any = object()
 """The value of a claim that a token does not have."""
 SCOPE_CLAIMS = ("scope", "scp")
