@@ -309,6 +309,13 @@ def test_route_has_a_limit_of_its_own():
     assert large.admit({"REQUEST_METHOD": "POST", "PATH_INFO": "/x"}) == 2_097_152
 
 
+def test_route_without_a_body_rejects_any():
+    none = application(Route.post("/x", Actions.read).middleware("body:0"))
+
+    assert none.admit({"REQUEST_METHOD": "POST", "PATH_INFO": "/x"}) == 0
+    assert request(none, "POST", "/x", JSON, b"{}").status == 413
+
+
 def test_default_limit_is_a_setting():
     assert respond(Actions.read, "POST", headers=JSON, body=b'{"items": []}', max_body=8).status == 413
 

@@ -161,3 +161,33 @@ def test_route_without_an_action_raises_when_it_is_registered():
 def test_route_with_unregistered_middleware_raises_when_it_is_registered(key):
     with pytest.raises(RouteMiddlewareNotFound, match="Kernel"):
         application(Route.get("/x", EchoController.plain).middleware(key))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Route.get("/a/@x", EchoController.plain), Route.get("/a/@y", EchoController.params)),
+        (Route.get("/a/@x:int", EchoController.plain), Route.get("/a/@y:int", EchoController.params)),
+        (Route.get("/a", EchoController.plain), Route.get("/a/?x", EchoController.params)),
+        (Route.match(["GET", "POST"], "/a", EchoController.plain), Route.post("/a", EchoController.params)),
+        (Route.get("/@x:any", EchoController.plain), Route.get("/@y:any", EchoController.params)),
+    ],
+)
+def test_two_routes_of_one_path_and_method_are_an_error_that_names_both(first, second):
+    with pytest.raises(RouteError, match=r"(GET|POST) /.* and GET /.* are the same route"):
+        application(first, second)
+    with pytest.raises(RouteError, match="are the same route"):
+        application(first).make("router").add(second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Route.get("/a/@x:int", EchoController.plain), Route.get("/a/@x", EchoController.params)),
+        (Route.get("/a/b", EchoController.plain), Route.get("/a/@x", EchoController.params)),
+        (Route.get("/a", EchoController.plain), Route.post("/a", EchoController.params)),
+        (Route.get("/a/@x", EchoController.plain), Route.get("/a/@x:any", EchoController.params)),
+    ],
+)
+def test_routes_of_different_paths_or_methods_are_both_registered(first, second):
+    assert len(application(first, second).make("router").routes) == 2

@@ -1,5 +1,6 @@
 """`craft protected:make`: the files that it creates work, and it overwrites none."""
 
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,8 @@ import pytest
 
 from package_tests.support.project import copy_of_the_project, craft
 from package_tests.support.servers import clean_environment
-from zuplo_origin.dev.generator import GuardedRoute, InvalidRoute, UnsupportedRoutesFile, add_route
+from zuplo_origin.dev.commands.protected_make import write
+from zuplo_origin.dev.generator import GuardedRoute, InvalidRoute, UnsupportedRoutesFile, add_routes
 
 ROUTES = """from masonite.routes import Route
 
@@ -34,19 +36,25 @@ def run_tests(project, *files):
     return subprocess.run(command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=120)
 
 
-def test_created_routes_pass_their_tests_and_are_described(project):
-    created = make(project, "Orders", "--path", "/orders", "--scope", "read:orders")
+LONG = ("Long" * 12, "--path", "/" + "long-" * 16 + "path", "--scope", "read:" + "x" * 60, "--resource")
+
+
+def test_created_files_pass_their_tests_and_ruff_and_are_described(project):
+    before = set(project.glob("tests/test_*.py"))
+    created = make(project, "Orders", "--path", "/orders", "--scope", "read:orders", "--resource")
     assert created.returncode == 0, created.stderr
-    for name in (
-        "app/controllers/OrdersController.py",
-        "tests/test_orders.py",
-        "routes/web.py",
-        "OrdersController.show",
-    ):
+    for name in ("app/controllers/OrdersController.py", "tests/test_orders.py", "routes/web.py"):
         assert name in created.stdout
     for arguments in (
-        ("OrderItemsController", "--path", "/orders/@id:int/items/@item", "--scope", "read:orders,read:items"),
-        ("status",),
+        ("OrderItemsController", "--path", "/orders/@id:int/items/@item/parts", "--scope", "read:items", "--resource"),
+        ("order-lines", "--path", "/orders/@order/lines", "--resource"),
+        ("back-office/order lines", "--scope", "a,b"),
+        ("status", "--path", "/status/@kind"),
+        ("order_notes", "--method", "POST", "--path", "/orders/@order:int/notes", "--scope", "write:orders"),
+        ("Replacements", "--method", "put"),
+        ("Changes", "--method", "patch", "--scope", "write:orders"),
+        ("removals", "--method", "DELETE", "--path", "/removals/@id", "--scope", "write:orders"),
+        LONG,
     ):
         created = make(project, *arguments)
         assert created.returncode == 0, created.stderr
@@ -57,11 +65,83 @@ def test_created_routes_pass_their_tests_and_are_described(project):
         )
         assert ruff.returncode == 0, ruff.stdout + ruff.stderr
 
-    tests = ["tests/test_orders.py", "tests/test_order_items.py", "tests/test_status.py"]
+    tests = [str(file.relative_to(project)) for file in set(project.glob("tests/test_*.py")) - before]
     passed = run_tests(project, *tests)
-    assert passed.returncode == 0 and "8 passed" in passed.stdout, passed.stdout + passed.stderr
-    described = craft(project, "openapi:write", "-").stdout
-    assert '"read:orders"' in described and "/orders/{id}/items/{item}" in described
+    assert passed.returncode == 0 and "45 passed" in passed.stdout, passed.stdout + passed.stderr
+    described = json.loads(craft(project, "openapi:write", "-").stdout)["paths"]
+    assert described["/orders/{id}"]["delete"]["security"] == [{"gateway": ["write:orders"]}]
+    assert "/orders/{id}/items/{item}/parts/{order_item_id}" in described
+    assert set(described["/orders/{order}/notes"]) == {"post"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "reading", "writing"),
+    [
+        ("", (), ()),
+        ("read:orders", ("read:orders",), ("write:orders",)),
+        ("orders:read", ("orders:read",), ("orders:write",)),
+        ("Orders.Read", ("Orders.Read",), ("Orders.Write",)),
+        ("read:orders,write:orders", ("read:orders",), ("write:orders",)),
+        ("orders,spreadsheets", ("orders", "spreadsheets"), ("orders", "spreadsheets")),
+        ("write:orders", ("write:orders",), ("write:orders",)),
+    ],
+)
+def test_scope_for_reading_becomes_one_for_writing_in_a_resource(scopes, reading, writing):
+    route = GuardedRoute.parse("Orders", None, scopes, resource=True)
+
+    assert (route.reading, route.writing) == (reading, writing)
+
+
+@pytest.mark.parametrize(
+    ("name", "controller", "path"),
+    [
+        ("order-lines", "app/controllers/OrderLinesController.py", "/order-lines"),
+        ("order_lines", "app/controllers/OrderLinesController.py", "/order-lines"),
+        ("order lines", "app/controllers/OrderLinesController.py", "/order-lines"),
+        ("OrderLinesController", "app/controllers/OrderLinesController.py", "/order-lines"),
+        ("Admin/Orders", "app/controllers/Admin/OrdersController.py", "/admin/orders"),
+        ("back-office/order_lines", "app/controllers/back_office/OrderLinesController.py", "/back-office/order-lines"),
+        ("HTTPStatus", "app/controllers/HTTPStatusController.py", "/http-status"),
+    ],
+)
+def test_names_are_those_of_masonites_generators(name, controller, path):
+    route = GuardedRoute.parse(name, None, "")
+
+    assert (route.controller_file, route.path) == (controller, path)
+
+
+def test_controllers_of_one_name_in_two_folders_are_both_imported(project):
+    for name in ("Customers", "Admin/Customers"):
+        assert make(project, name).returncode == 0
+
+    routes = (project / "routes/web.py").read_text()
+    assert "import CustomersController as AdminCustomersController" in routes
+    assert make(project, "AdminCustomers", "--path", "/other").returncode == 1
+
+
+def test_nothing_is_left_if_a_file_cannot_be_written(tmp_path):
+    for folder in ("app/controllers", "tests", "routes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "app/controllers/__init__.py").touch()
+    (tmp_path / "app/__init__.py").touch()
+    (tmp_path / "routes/web.py").write_text(ROUTES)
+    (tmp_path / "tests/test_x.py").write_text("mine")
+    before = {file: file.read_text() for file in tmp_path.rglob("*") if file.is_file()}
+    folders = {folder for folder in tmp_path.rglob("*") if folder.is_dir()}
+
+    with pytest.raises(FileExistsError):
+        write(tmp_path, {"app/controllers/Deep/Folder/X.py": "x", "tests/test_x.py": "x"}, "x")
+
+    assert {file: file.read_text() for file in tmp_path.rglob("*") if file.is_file()} == before
+    assert {folder for folder in tmp_path.rglob("*") if folder.is_dir()} == folders
+
+
+def test_routes_file_keeps_its_line_ends_and_what_follows_the_list():
+    text = ROUTES + "\nfrom app.controllers.ZooController import ZooController\n\nROUTES += []\n"
+    made = add_routes(text.replace("\n", "\r\n"), "from app.controllers.A import A", ["    Route.x(A),"], "A")
+
+    assert made.count("\r\n") == made.count("\n")
+    assert made.index("import A\r") < made.index("ROUTES = [") < made.index("Route.x(A)") < made.index("ZooController")
 
 
 def test_created_test_fails_if_the_route_is_not_guarded(project):
@@ -110,7 +190,7 @@ def test_routes_file_keeps_its_imports_sorted_after_several_routes():
     text = ROUTES
     for name in ("Zebras", "Apples", "Mangos"):
         route = GuardedRoute.parse(name, None, "read:" + name.lower())
-        text = add_route(text, route.import_line, route.route_line)
+        text = add_routes(text, route.import_line, route.route_lines, route.imported)
 
     assert (
         text
@@ -135,13 +215,21 @@ ROUTES = [
 @pytest.mark.parametrize("text", ["", "ROUTES = [\n]\n", ROUTES.replace("ROUTES = [", "ROUTES = list(["), ROUTES[:-2]])
 def test_routes_file_of_another_form_is_rejected(text):
     with pytest.raises(UnsupportedRoutesFile):
-        add_route(text, "from app.controllers.A import A", "Route.get()")
+        add_routes(text, "from app.controllers.A import A", ["Route.get()"])
 
 
 @pytest.mark.parametrize(
     ("name", "path", "scopes"),
     [
-        ("Or ders", None, ""),
+        ("Or/ders/", None, ""),
+        ("Controller", None, ""),
+        ("-", None, ""),
+        ("/Orders", None, ""),
+        ("class/Orders", None, ""),
+        ("Größe", None, ""),
+        ("O" * 51, None, ""),
+        ("Orders", "/" + "a" * 100, ""),
+        ("Orders", "/@body", ""),
         ("", None, ""),
         ("../x", None, ""),
         ("1st", None, ""),
@@ -166,3 +254,12 @@ def test_routes_file_of_another_form_is_rejected(text):
 def test_invalid_name_path_or_scope_is_rejected(name, path, scopes):
     with pytest.raises(InvalidRoute):
         GuardedRoute.parse(name, path, scopes)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "resource"),
+    [(None, "HEAD", False), (None, "x", False), (None, "POST", True), ("/a/?b", None, True), ("/@b:any", None, True)],
+)
+def test_invalid_method_or_resource_is_rejected(path, method, resource):
+    with pytest.raises(InvalidRoute):
+        GuardedRoute.parse("Orders", path, "", method, resource)

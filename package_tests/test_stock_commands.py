@@ -19,6 +19,7 @@ DB = ConnectionResolver().set_connection_details(DATABASES)
 GENERATED = {
     "command Import": "app/commands/ImportCommand.py",
     "controller Orders": "app/controllers/OrdersController.py",
+    "controller order-lines": "app/controllers/OrderLinesController.py",
     "controller admin/Users": "app/controllers/admin/UsersController.py",
     "controller Items --api": "app/controllers/ItemsController.py",
     "controller Pages --resource": "app/controllers/PagesController.py",
@@ -308,3 +309,34 @@ def test_server_does_not_load_the_commands(project):
     ended = python(project, "-c", code, JWT_ISSUER="https://gateway.example", JWT_AUDIENCE="orders")
 
     assert ended.returncode == 0, ended.stderr
+
+
+def test_routes_list_has_guard_scopes_claims_and_body_limit_of_each_route(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    with open(project / "routes/web.py", "a") as routes:
+        routes.write(
+            """
+ROUTES += [
+    Route.get("/one", HealthController.live).middleware("jwt:read:a,read:b", "claims:roles=admin|owner").name("one"),
+    Route.post("/two", HealthController.live).middleware("public", "body:20MB"),
+    Route.put("/three", HealthController.live).middleware("body:1000"),
+]
+"""
+        )
+    for settings in ({}, {"APP_ENV": "production", "MAX_BODY_BYTES": "65536"}):
+        listed, few = succeed(project, "routes:list", "routes:list --methods post,PUT", **settings)
+
+        rows = {cells[0]: cells[1:6] for cells in map(cells_of, listed.splitlines()) if cells}
+        default = "64KB" if settings else "1MB"
+        assert rows["/one"] == ["GET/HEAD", "jwt", "read:a read:b", "roles=admin|owner", default]
+        assert rows["/two"] == ["POST", "public", "", "", "20MB"]
+        assert rows["/three"] == ["PUT", "open", "", "", "1000"]
+        assert rows["/protected"][1] == "jwt"
+        assert "/two" in few and "/three" in few and "/one" not in few
+    (error,) = fail(project, "routes:list --name [")
+    assert "--name" in error
+
+
+def cells_of(line):
+    """Return the cells of a line of a table; its separators have a space on both sides."""
+    return [cell.strip() for cell in re.split(r" \| ", line.strip()[1:-1] + " ")] if line.startswith("|") else []

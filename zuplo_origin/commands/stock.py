@@ -26,7 +26,6 @@ from typing import Any
 
 from cleo.ui.table import Table
 from masonite.commands import QueueFailedCommand, QueueRetryCommand, QueueTableCommand, QueueWorkCommand
-from masonite.routes.commands import RouteListCommand
 from masonite.scheduling.commands import ScheduleRunCommand
 from masoniteorm.commands import (
     MigrateCommand,
@@ -39,6 +38,7 @@ from masoniteorm.commands import (
 )
 
 from .base import fail
+from .routes_list import RouteListCommand
 
 LOCATIONS = {
     "commands": "app/commands",

@@ -232,7 +232,9 @@ class Request(MasoniteRequest):
     @property
     def body_limit(self) -> int:
         """Bytes that the body may have: the route's limit, or the one of the settings."""
-        limit = getattr(self.route, "body_limit", None) or self._setting("max_body")
+        limit = getattr(self.route, "body_limit", None)
+        if limit is None:
+            limit = self._setting("max_body")
         return DEFAULT_LIMIT if limit is None else limit
 
     def _setting(self, name: str) -> Any:

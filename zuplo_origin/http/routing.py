@@ -55,6 +55,12 @@ class RoutePattern:
         self.is_fallback = len(self.parts) == 1 and self.parts[0].pattern == _REST
         self._named = [part for part in self.parts if part.literal is None]
 
+    @property
+    def shapes(self) -> set[tuple[str, ...]]:
+        """The paths that match, without the names of parameters: ``/a/@x`` and ``/a/@y`` have the same shape."""
+        shape = tuple(f"/{part.literal}" if part.literal is not None else part.pattern for part in self.parts)
+        return {shape, shape[:-1]} if self.optional else {shape}
+
     def _part(self, text: str) -> _Part:
         if text[:1] not in ("@", "?"):
             if "@" in text or "?" in text:
@@ -86,6 +92,17 @@ class RoutePattern:
         for part in names[len(values) :]:
             found[part.name] = None
         return found
+
+
+def label(route: Any) -> str:
+    """Return a route as ``GET /orders/@id``, for messages."""
+    return f"{next((each for each in route.request_method if each != 'head'), 'head').upper()} {route.url}"
+
+
+def _keys(route: Any) -> set[tuple[str, tuple[str, ...]]]:
+    """Return the methods and shapes of a route, of which no other route may have one."""
+    methods = [each for each in route.request_method if each != "head" or len(route.request_method) == 1]
+    return {(method, shape) for shape in RoutePattern(0, route).shapes for method in methods}
 
 
 @dataclass
@@ -229,6 +246,9 @@ class Middlewares(MiddlewareCapsule):
 class Router(MasoniteRouter):
     """The routes. If several match, the one registered first is used, as in Masonite.
 
+    Two routes of one method and one path raise, whatever their parameters are called. ``/a/@x:int`` and ``/a/@x`` are
+    two paths.
+
     Paths are compared exactly: ``/orders/`` is not ``/orders``, and a dot is literal. An invalid route raises when
     it is added, not when it is first requested.
     """
@@ -252,7 +272,20 @@ class Router(MasoniteRouter):
         added = flatten(list(routes))
         for route in added:
             self._check(route)
+        taken: dict[Any, Any] = {}
+        for route in self._routes:
+            taken |= dict.fromkeys(_keys(route), route)
+        for route in added:
+            keys = _keys(route)
+            for key in keys:
+                if key in taken:
+                    raise RouteError(f"{label(route)} and {label(taken[key])} are the same route; remove one of them")
+            taken |= dict.fromkeys(keys, route)
         self.routes = [*self._routes, *added]
+
+    def collision(self, route: Any) -> Any:
+        """Return the registered route that has a method and the path of ``route``; ``None`` if there is none."""
+        return next((each for each in self._routes if _keys(route) & _keys(each)), None)
 
     def set(self, *routes: Any) -> None:
         """Replace all routes."""
@@ -293,7 +326,7 @@ class Router(MasoniteRouter):
     def open_routes(self) -> list[str]:
         """Return the routes that are neither guarded nor declared as ``public``, as ``GET /orders``."""
         return [
-            f"{next(each for each in route.request_method if each != 'head').upper()} {route.url}"
+            label(route)
             for route in self._routes
             if not {"jwt", "claims", PUBLIC} & {each.partition(":")[0] for each in route.get_middlewares()}
         ]

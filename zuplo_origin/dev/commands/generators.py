@@ -176,7 +176,7 @@ def create_key(command: Any) -> None:
 def _parse(argument: str, suffix: str = "") -> tuple[str, str]:
     """Return the folder and the class's name, with ``suffix``, for the argument of a command."""
     path, _, name = argument.rpartition("/")
-    name = camelize(name)
+    name = camelize(name.replace("-", "_"))
     name = name if name.endswith(suffix) else name + suffix
     for part in (*filter(None, path.split("/")), name):
         if not part.isascii() or not part.isidentifier() or keyword.iskeyword(part):

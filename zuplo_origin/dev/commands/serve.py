@@ -77,7 +77,9 @@ class ServeCommand(PlainCommand):
         from zuplo_origin.dev.console import ROUTES, LoopbackOnlyMiddleware, SameOriginMiddleware
 
         self.app.make("middleware").add([LoopbackOnlyMiddleware]).add({"console": [SameOriginMiddleware]})
-        self.app.make("router").add(*ROUTES)
+        router = self.app.make("router")
+        # an application that has a route of its own for / keeps it
+        router.add(*(route for route in ROUTES if router.collision(route) is None))
 
     def _serve(self, host: str, port: int) -> int:
         reload = not self.option("dont-reload")
