@@ -98,7 +98,8 @@ class EchoTest(TestCase):
         for send in (self.post, self.put, self.patch, self.delete):
             send("/echo", {"name": "é"}).assertOk().assertJsonPath("input.name", "é")
             send("/echo?page=2").assertJsonPath("input.page", "2")
-        self.request("POST", "/echo", {"name": "a"}).assertJsonPath("headers.Content-Type", "application/json")
+        sent = self.request("POST", "/echo", {"name": "a"}).assertJsonPath("headers.Content-Type", "application/json")
+        assert sent.json()["input"] == {"name": "a"}
 
     def test_a_body_of_another_type_is_sent_as_it_is(self):
         form = "application/x-www-form-urlencoded"

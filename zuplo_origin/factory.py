@@ -78,4 +78,6 @@ def make_guard(settings: Settings, keys: KeySets, observer: TokenObserver | None
 def make_description(config: Any, router: Any, settings: Settings | None) -> Description:
     """Return the API description. Without settings, as in some commands, it names the default header and scheme."""
     header, scheme = (settings.header, settings.scheme) if settings else ("Authorization", "Bearer")
-    return Description(router, config.get("application.name"), config.get("application.version"), header, scheme)
+    public_url = settings.public_url if settings else None
+    name, version = config.get("application.name"), config.get("application.version")
+    return Description(router, name, version, header, scheme, public_url)

@@ -76,6 +76,10 @@ class TestResponse(HttpTestResponse):
 
     __test__ = False  # pytest would collect it
 
+    def json(self) -> Any:
+        """Return the JSON value of the body. Raises ``ValueError`` if it is not JSON."""
+        return json.loads(self.response.content)
+
     def assertSuccessful(self) -> "TestResponse":
         """Assert that the status is from 200 to 299. Masonite's own compares its text with numbers."""
         status = int(self.response.get_status_code()[:3])

@@ -6,6 +6,8 @@ from masonite.controllers import Controller
 from masonite.request import Request
 from masonite.response import Response
 
+from zuplo_origin.openapi import responds
+
 
 class HealthController(Controller):
     """Health checks for load balancers, orchestrators and the gateway."""
@@ -14,6 +16,8 @@ class HealthController(Controller):
         """Return 200 while the process responds."""
         return {"status": "ok"}
 
+    @responds(200)
+    @responds(503, dict, "The server is `unavailable` or `draining`")
     def ready(self, request: Request, response: Response) -> Any:
         """Return `ok`, or `degraded` if some issuers have no usable keys; with 503, `unavailable` or `draining`."""
         status = "draining" if request.app.has("draining") else request.app.make("jwks").readiness()

@@ -55,13 +55,13 @@ class ZuploProject:
 
     def _routes(self) -> dict[str, Any]:
         paths: dict[str, Any] = {}
+        origin, _ = described(self._operations)
         for operation in self._operations:
             entry = paths.setdefault(operation.path, {"x-zuplo-path": {"pathMode": "open-api"}})
-            entry[operation.method] = self._route(operation)
+            entry[operation.method] = self._route(operation, origin[operation.path][operation.method])
         return {"openapi": "3.1.0", "info": {"title": self._title, "version": self._version}, "paths": paths}
 
-    def _route(self, operation: Operation) -> dict[str, Any]:
-        origin = described(operation)
+    def _route(self, operation: Operation, origin: dict[str, Any]) -> dict[str, Any]:
         kept = ("operationId", "tags", "summary", "parameters")
         route: dict[str, Any] = {name: origin[name] for name in kept if name in origin}
         paragraphs = [operation.description] if operation.description else []

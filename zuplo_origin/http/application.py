@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from masonite.exceptions import ContainerError, StrictContainerException
 from masonite.foundation.Application import Application as MasoniteApplication
 
+from .actions import check_content_type
 from .errors import HttpException, internal_error
 from .requests import REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
 from .responses import Response
@@ -366,6 +367,8 @@ class RequestHandler:
                         continue
                     if middleware().before(request, response, *arguments) is not request:
                         return None
+            if route.accepted_types:
+                check_content_type(route.accepted_types, environ)
         except Exception:  # the call of the application raises it again, and responds
             return None
         finally:
@@ -411,11 +414,15 @@ class RequestHandler:
         request = self.application.make("request")
         if BODY_ERROR in request.environ:
             raise HttpException(request.environ[BODY_ERROR])
+        if route.accepted_types:
+            check_content_type(route.accepted_types, request.environ)
         resolve = self.application.resolve
         controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
         action = getattr(controller, route.controller_method)
         if route.model is not None:
             self.application.objects[route.model] = read_model(route.model, request)
+        if route.success_status is not None:
+            response.status(route.success_status)
         returned = resolve(action, *parameters.values())
         if returned is not response:
             response.view(returned)

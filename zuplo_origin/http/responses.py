@@ -58,17 +58,21 @@ class Response(MasoniteResponse):
             self._cookie_jar = Cookies()
         return self._cookie_jar
 
-    def json(self, payload: Any, status: Any = 200) -> bytes:
-        """Send ``payload`` as JSON. Raises ``ValueError`` or ``TypeError`` if JSON has no such value (``NaN``)."""
+    def json(self, payload: Any, status: Any = None) -> bytes:
+        """Send ``payload`` as JSON. Raises ``ValueError`` or ``TypeError`` if JSON has no such value (``NaN``).
+
+        Without ``status``, it is the one that is set or declared already, or 200.
+        """
         return self.json_text(encode(payload), status)
 
-    def json_text(self, content: bytes, status: Any = 200) -> bytes:
+    def json_text(self, content: bytes, status: Any = None) -> bytes:
         """Send ``content``, which is encoded already."""
         self._forget_stream()
         self.content = content
         self.header_bag.add(Header("Content-Length", str(len(content))))
         self.header_bag.add_if_not_exists(Header("Content-Type", "application/json; charset=utf-8"))
-        self.status(status)
+        if status is not None or self._status is None:
+            self.status(status or 200)
         return content
 
     def view(self, view: Any, status: int = 200) -> Any:

@@ -12,6 +12,7 @@ from masonite.middleware import MiddlewareCapsule
 from masonite.routes import Router as MasoniteRouter
 from masonite.utils.collections import flatten
 
+from .actions import accepted_types, success_status
 from .content import size_of
 from .errors import HttpException
 from .typed import model_of
@@ -352,6 +353,7 @@ class Router(MasoniteRouter):
             route.model = model_of(getattr(action, "__func__", action))
         except TypeError as error:
             raise RouteError(f"{route.url}: {error}") from None
+        route.success_status, route.accepted_types = success_status(action), accepted_types(action)
         route.body_limit = None
         for specification in route.get_middlewares():
             classes, checked = self._middlewares.classes_for(specification)

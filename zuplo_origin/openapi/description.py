@@ -1,28 +1,39 @@
 """The OpenAPI 3.1 description of the routes."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from hashlib import sha256
+from typing import Any, get_origin, get_type_hints
 
 from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.http.actions import DeclaredResponse, accepted_types, responses_of
 from zuplo_origin.http.errors import phrase
 from zuplo_origin.http.routing import RoutePattern, Router
 from zuplo_origin.jwt.reasons import Reason
 
-DESCRIBED = (400, 401, 403, 404, 405, 408, 413, 415, 500, 503)
-"""Statuses of errors that the description names for every operation."""
+from .schemas import INPUT, OUTPUT, Schemas, referred
+
 GUARD = "jwt"
 """The key in the Kernel under which the guard is registered."""
 METHODS = ("get", "post", "put", "patch", "delete")
 INTERNAL = ("Console", "Metrics")
 """Groups of routes for operators, which the description leaves out."""
 WITH_BODY = ("post", "put", "patch")
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+SCHEME = "gateway"
+"""The name of the security scheme."""
+ERROR, FAULTS = "Error", "ValidationError"
+"""The names of the shared schemas of errors."""
+
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. ``scopes`` is ``None`` if the route has no guard."""
+    """One method of one path. ``scopes`` is ``None`` if the route has no guard, ``model`` if the action takes none."""
 
     path: str
     method: str
@@ -32,6 +43,11 @@ class Operation:
     description: str
     parameters: tuple[dict[str, Any], ...]
     scopes: tuple[str, ...] | None
+    is_public: bool = False
+    is_deprecated: bool = False
+    model: Any = None
+    accepted: tuple[str, ...] = ()
+    responses: tuple[DeclaredResponse, ...] = (DeclaredResponse(200, Any),)
 
 
 def operations(routes: list[Any]) -> list[Operation]:
@@ -55,16 +71,30 @@ def scopes_of_route(route: Any) -> tuple[str, ...] | None:
     return scopes
 
 
+def operation_id(method: str, path: str) -> str:
+    """Return the id of an operation, made from its method and path alone: ``get_orders__id`` for ``/orders/{id}``.
+
+    Two operations never have the same id: a part that is not spelled in lower case with hyphens ends in a hash.
+    """
+    return "_".join([method, *(_id_of(part) for part in path.split("/")[1:] if path != "/")])
+
+
+def _id_of(part: str) -> str:
+    if part[:1] == "{" and part.isascii() and part[1:-1].isidentifier():
+        return f"_{part[1:-1]}"
+    if re.fullmatch("[a-z0-9]+(-[a-z][a-z0-9]*)*", part):
+        first, *others = part.split("-")
+        return first + "".join(map(str.capitalize, others))
+    return f"{re.sub('[^A-Za-z0-9]', '', part)}_{sha256(part.encode()).hexdigest()[:8]}"
+
+
 def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, Any], ...]) -> Operation:
     controller = route.controller_instance or route.controller_class
     group = (controller if inspect.isclass(controller) else type(controller)).__name__
-    docstring = (inspect.getdoc(getattr(controller, route.controller_method)) or "").replace("``", "`")
+    action = getattr(controller, route.controller_method)
+    docstring = (inspect.getdoc(action) or "").replace("``", "`")
     summary, _, description = docstring.partition("\n")
-    name = f"{group}.{route.controller_method}"
-    if method != "get":
-        name += f".{method}"
-    if path.count("{") != route.url.count("@") + route.url.count("?"):
-        name += ".without"
+    name = operation_id(method, path)
     return Operation(
         path,
         method,
@@ -74,7 +104,42 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         description.strip(),
         parameters,
         scopes_of_route(route),
+        "public" in route.get_middlewares(),
+        getattr(action, "__deprecated__", None) is not None,
+        route.model,
+        accepted_types(action),
+        _responses(action),
     )
+
+
+def _responses(action: Any) -> tuple[DeclaredResponse, ...]:
+    """Return the declared responses of ``action``, with what its return annotation says of the success."""
+    declared = responses_of(action)
+    returned = _returned(action)
+    for index, each in enumerate(declared):
+        if each.status < 400:
+            if each.model is None and each.content_type is None and each.status not in (204, 205):
+                filled = DeclaredResponse(each.status, returned.model, each.description, returned.content_type)
+                return (*declared[:index], filled, *declared[index + 1 :])
+            return declared
+    return (returned, *declared)
+
+
+def _returned(action: Any) -> DeclaredResponse:
+    try:
+        returned = get_type_hints(action, include_extras=True).get("return", Any)
+    except Exception:  # an annotation that cannot be evaluated, such as a name for type checkers only
+        return DeclaredResponse(200, Any)
+    origin = get_origin(returned) or returned
+    if returned is type(None):
+        return DeclaredResponse(204)
+    if returned is str:
+        return DeclaredResponse(200, None, None, "text/html")
+    if returned is bytes:
+        return DeclaredResponse(200, None, None, "application/octet-stream")
+    if inspect.isclass(origin) and issubclass(origin, Iterator):
+        return DeclaredResponse(200, None, None, "text/plain")
+    return DeclaredResponse(200, returned)
 
 
 def _paths(pattern: RoutePattern) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
@@ -93,25 +158,21 @@ def _paths(pattern: RoutePattern) -> Iterator[tuple[str, tuple[dict[str, Any], .
 
 def _schema(part: Any) -> dict[str, Any]:
     if part.cast in ("int", "integer"):
-        return {"type": "integer"}
+        return {"type": "integer", "minimum": 0}
     return {"type": "string", "pattern": f"^{part.pattern}$"} if part.cast else {"type": "string"}
-
-
-SCHEME = "gateway"
-"""The name of the security scheme."""
-
-Document = dict[str, Any]
 
 
 class Description:
     """Bound to the container as ``openapi``: the description of the current routes.
 
-    The gateway puts its token in ``header``, after ``scheme``.
+    The gateway puts its token in ``header``, after ``scheme``. ``public_url`` is what clients call this API.
     """
 
-    def __init__(self, router: Router, title: str, version: str, header: str, scheme: str) -> None:
+    def __init__(
+        self, router: Router, title: str, version: str, header: str, scheme: str, public_url: str | None = None
+    ) -> None:
         self._router, self._title, self._version = router, title, version
-        self._header, self._scheme = header, scheme
+        self._header, self._scheme, self._public_url = header, scheme, public_url
         self._made: tuple[list[Any], Document] | None = None  # the routes, and their description
 
     def operations(self) -> list[Operation]:
@@ -126,19 +187,19 @@ class Description:
         return self._made[1]
 
     def _document(self) -> Document:
-        paths: Document = {}
-        for operation in self.operations():
-            paths.setdefault(operation.path, {})[operation.method] = described(operation)
-        return {
+        found = self.operations()
+        paths, schemas = described(found)
+        statuses = sorted({each for entry in paths.values() for one in entry.values() for each in one["responses"]})
+        responses = {each: _error_response(int(each)) for each in statuses if int(each) >= 400}
+        document: Document = {
             "openapi": "3.1.0",
             "info": {"title": self._title, "version": self._version},
             "paths": paths,
-            "components": {
-                "securitySchemes": {SCHEME: self._security()},
-                "responses": {str(status): _response(status) for status in sorted(_phrases())},
-                "schemas": {"Response": {"description": "The response of the action, as JSON."}},
-            },
+            "components": {"securitySchemes": {SCHEME: self._security()}, "responses": responses, "schemas": schemas},
         }
+        if self._public_url:
+            document["servers"] = [{"url": self._public_url}]
+        return document
 
     def _security(self) -> Document:
         description = "The token that the gateway signs for this origin."
@@ -148,57 +209,155 @@ class Description:
         return {"type": "apiKey", "in": "header", "name": self._header, "description": f"{description} Format: {value}"}
 
 
-def described(operation: Operation) -> Document:
+def described(found: list[Operation]) -> tuple[Document, Document]:
+    """Return the Paths Object of the operations (OpenAPI 3.1, section 4.8.8), and the schemas that it refers to."""
+    wanted = [(each.model, INPUT) for each in found if each.model is not None]
+    wanted += [(each.model, OUTPUT) for one in found for each in one.responses if each.model is not None]
+    schemas = Schemas(wanted)
+    paths: Document = {}
+    for operation in found:
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, schemas)
+    shared = {ERROR: _ERROR, FAULTS: _FAULTS} | schemas.components
+    used = referred(paths) | {ERROR, FAULTS}
+    while (more := used | referred([shared[name] for name in used])) != used:
+        used = more
+    return paths, {name: shared[name] for name in sorted(used)}
+
+
+def _described(operation: Operation, schemas: Schemas) -> Document:
     """Return the Operation Object of ``operation`` (OpenAPI 3.1, section 4.8.10)."""
-    statuses = {400, 404, 500}
-    success = {"schema": {"$ref": "#/components/schemas/Response"}}
     made: Document = {"operationId": operation.name, "tags": [operation.group], "summary": operation.summary}
     if operation.description:
         made["description"] = operation.description
-    if operation.parameters:
-        made["parameters"] = list(operation.parameters)
+    if operation.is_deprecated:
+        made["deprecated"] = True
+    statuses = {400, 404, 500}
+    parameters = list(operation.parameters)
     if operation.method in WITH_BODY:
-        made["requestBody"] = {"content": {"application/json": {"schema": {"type": "object"}}}}
-        statuses |= {413, 415, 503}
+        made["requestBody"] = _body(operation, schemas)
+        statuses |= {408, 413, 415, 503}
+    elif operation.model is not None:
+        parameters += _query(schemas.of(operation.model, INPUT) or {}, schemas)
+    if parameters:
+        made["parameters"] = parameters
+    if operation.model is not None:
+        statuses.add(422)
+    if any(each.content_type not in (None, "text/html") for each in operation.responses):
+        statuses.add(503)  # as a stream or a file, beyond WEB_STREAMS
     if operation.scopes is not None:
         made["security"] = [{SCHEME: list(operation.scopes)}]
         statuses |= {401, 503} | ({403} if operation.scopes else set())
-    made["responses"] = {"200": {"description": "Success.", "content": {"application/json": success}}} | {
-        str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)
-    }
+    responses: Document = {str(each): {"$ref": f"#/components/responses/{each}"} for each in statuses}
+    for response in operation.responses:
+        responses[str(response.status)] = _declared(response, schemas)
+    made["responses"] = {status: responses[status] for status in sorted(responses)}
     return made
 
 
-def _phrases() -> dict[int, dict[str, set[str]]]:
-    """Return the errors of each status, and the details of each error."""
-    phrases: dict[int, dict[str, set[str]]] = {}
-    for status in DESCRIBED:
-        if status not in (401, 403):  # only the guard responds with these
-            phrases.setdefault(status, {})[phrase(status)] = set()
-    for rejection in ERROR_RESPONSES.values():
-        details = phrases.setdefault(rejection.status, {}).setdefault(rejection.error, set())
-        details.update([rejection.details] if rejection.details else [])
-    return phrases
+def _body(operation: Operation, schemas: Schemas) -> Document:
+    if operation.accepted:
+        schema: Any = schemas.of(operation.model, INPUT) if operation.model is not None else None
+        return {"required": True, "content": {each: {"schema": schema or _raw(each)} for each in operation.accepted}}
+    if operation.model is None:
+        return {"content": {"*/*": {"schema": {}}}}
+    schema = schemas.of(operation.model, INPUT) or {}
+    content = {JSON: {"schema": schema}}
+    if all(_is_flat(each) for each in schemas.resolved(schema).get("properties", {}).values()):
+        content[FORM] = {"schema": schema}
+    return {"required": True, "content": content}
 
 
-def _response(status: int) -> Document:
-    phrases = _phrases()[status]
-    properties: Document = {"error": {"type": "string", "enum": sorted(phrases)}}
-    details = sorted({one for each in phrases.values() for one in each})
-    if details:
-        properties["details"] = {"type": "string", "enum": details}
-    schema = {"type": "object", "required": ["error"], "properties": properties, "additionalProperties": False}
-    made: Document = {
-        "description": "; ".join(f"{phrase}." for phrase in phrases),
-        "content": {"application/json": {"schema": schema}},
-    }
-    if status in (401, 403):
+def _raw(content_type: str) -> Document:
+    """Return the schema of a body that the action reads itself."""
+    if content_type == JSON or content_type.endswith("+json"):
+        return {}
+    if content_type in ("multipart/form-data", FORM):
+        return {"type": "object"}
+    return {"type": "string"} if content_type.startswith("text/") else {}
+
+
+def _is_flat(schema: Document) -> bool:
+    """Return whether a form has a field for the values of ``schema``."""
+    alternatives = schema.get("anyOf", [schema])
+    return not any(each.get("type") in ("object", "array") or "$ref" in each for each in alternatives)
+
+
+def _query(schema: Document, schemas: Schemas) -> Iterator[Document]:
+    """Yield a Parameter Object for each field of a model that is read from the query string."""
+    model = schemas.resolved(schema)
+    for name, field in model.get("properties", {}).items():
+        made: Document = {"name": name, "in": "query", "required": name in model.get("required", ())}
+        if "description" in field:
+            made["description"] = field["description"]
+        yield made | {"schema": {key: value for key, value in field.items() if key not in ("description", "title")}}
+
+
+def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
+    """Return the Response Object of a declared response (OpenAPI 3.1, section 4.8.17)."""
+    if response.status >= 400 and response.model is None and response.content_type is None:
+        if response.description is None:
+            return {"$ref": f"#/components/responses/{response.status}"}
+        return _error_response(response.status) | {"description": response.description}
+    made: Document = {"description": response.description or f"{phrase(response.status)}."}
+    schema = None if response.model is None else schemas.of(response.model, OUTPUT)
+    if response.content_type is not None:
+        made["content"] = {response.content_type: {"schema": schema or _raw(response.content_type)}}
+    elif response.model is not None and response.status not in (204, 205, 304):
+        made["content"] = {JSON: {"schema": schema or {}}}
+    return made
+
+
+_ERROR: Document = {
+    "type": "object",
+    "description": "An error: the phrase of its status, and often what is wrong.",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "details": {}},
+}
+_FAULTS: Document = {
+    "type": "object",
+    "description": "All faults of an input that is not valid.",
+    "required": ["error", "details"],
+    "properties": {
+        "error": {"type": "string"},
+        "details": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {
+                    "field": {"type": "string", "description": "The path of the field, as in `items.0.sku`."},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def _error_response(status: int) -> Document:
+    """Return the Response Object of an error that the application or its actions respond with."""
+    examples = _examples(status)
+    content: Document = {"schema": {"$ref": f"#/components/schemas/{FAULTS if status == 422 else ERROR}"}}
+    if examples:
+        content["examples"] = examples
+    made: Document = {"description": f"{phrase(status)}.", "content": {JSON: content}}
+    if status == 401:
         made["headers"] = {"WWW-Authenticate": _header("The challenge (RFC 6750, section 3).")}
-    if status == ERROR_RESPONSES[Reason.KEYS_UNAVAILABLE].status:
+    if status in (429, 503):
         made["headers"] = {"Retry-After": _header("Seconds to wait before the next attempt.")}
     if status == 405:
         made["headers"] = {"Allow": _header("The methods of the path.")}
     return made
+
+
+def _examples(status: int) -> Document:
+    """Return an Example Object for each error of the guard with ``status``."""
+    examples: Document = {}
+    for reason, each in ERROR_RESPONSES.items():
+        if each.status == status:
+            value = {"error": each.error} | ({"details": each.details} if each.details else {})
+            examples[reason.value if isinstance(reason, Reason) else str(reason)] = {"value": value}
+    return examples
 
 
 def _header(description: str) -> Document:

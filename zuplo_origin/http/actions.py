@@ -1,0 +1,88 @@
+"""Declarations above an action: the responses that it has, and the content types of the body that it reads."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .errors import HttpException
+
+Action = TypeVar("Action", bound=Callable[..., Any])
+
+_RESPONSES, _TYPES = "__declared_responses__", "__accepted_types__"
+
+
+@dataclass(frozen=True)
+class DeclaredResponse:
+    """One response of an action. ``model`` is the type of its body; ``None`` if it has none, or the shared one."""
+
+    status: int
+    model: Any = None
+    description: str | None = None
+    content_type: str | None = None
+
+
+def responds(
+    status: int, model: Any = None, description: str | None = None, *, content_type: str | None = None
+) -> Callable[[Action], Action]:
+    """Declare a response of the action below: ``@responds(201, Order, "The new order")``.
+
+    The first status below 400 is the one that the action responds with, unless it sets another. ``model`` is any type
+    that pydantic has a schema for, as in ``list[Order]``. A status from 400 without a model has the body of all errors.
+    ``content_type`` is for a body that is not JSON. Raises ``ValueError`` for a status that is not from 200 to 599.
+    """
+    if not 200 <= status <= 599:
+        raise ValueError(f"@responds({status}): a status is a number from 200 to 599")
+
+    def declare(action: Action) -> Action:
+        declared = DeclaredResponse(status, model, description, content_type)
+        setattr(action, _RESPONSES, (declared, *responses_of(action)))
+        return action
+
+    return declare
+
+
+def accepts(*content_types: str) -> Callable[[Action], Action]:
+    """Declare the content types of the body that the action below reads itself: ``@accepts("text/csv")``.
+
+    A body of another type is rejected with 415 before it is read. ``image/*`` accepts every type of images. Raises
+    ``ValueError`` for a text that is not a content type.
+    """
+    for each in content_types:
+        kind, slash, name = each.partition("/")
+        if not kind or not slash or not name or ";" in each or each != each.strip().lower():
+            raise ValueError(f"@accepts({each!r}): write a content type, in lower case, as in 'text/csv'")
+    if not content_types:
+        raise ValueError("@accepts(): name at least one content type, as in 'text/csv'")
+
+    def declare(action: Action) -> Action:
+        setattr(action, _TYPES, content_types)
+        return action
+
+    return declare
+
+
+def responses_of(action: Any) -> tuple[DeclaredResponse, ...]:
+    """Return the declared responses of ``action``, in the order of the source."""
+    return getattr(action, _RESPONSES, ())
+
+
+def accepted_types(action: Any) -> tuple[str, ...]:
+    """Return the declared content types of ``action``; empty if it declares none."""
+    return getattr(action, _TYPES, ())
+
+
+def success_status(action: Any) -> int | None:
+    """Return the status that ``action`` responds with, unless it sets another; ``None`` if it declares none."""
+    return next((each.status for each in responses_of(action) if each.status < 400), None)
+
+
+def check_content_type(accepted: Iterable[str], environ: Mapping[str, Any]) -> None:
+    """Raise ``HttpException`` 415 if the request has a body whose content type is not among ``accepted``."""
+    sent = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    has_body = environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+    if not sent and not has_body:
+        return
+    if any(each in ("*/*", sent) or (each.endswith("/*") and sent.startswith(each[:-1])) for each in accepted):
+        return
+    listed = ", ".join(accepted)
+    raise HttpException(415, reason=f"the content type is {sent[:100]!r}; the action accepts {listed}")
