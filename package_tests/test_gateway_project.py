@@ -7,10 +7,10 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from package_tests.support.project import copy_of_the_project, craft
-from zuplo_origin.dev.zuplo import ZuploProject
+from zuplo_origin.dev.zuplo import POLICIES, ROUTES, Gateway, export
 from zuplo_origin.openapi.description import Operation
 
-POLICIES = {
+POLICIES_SCHEMA = {
     "type": "object",
     "required": ["policies"],
     "additionalProperties": False,
@@ -46,81 +46,247 @@ def project(tmp_path_factory):
     return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
-def operation(path, scopes, method="get"):
-    return Operation(path, method, f"{path}.{method}", "Things", "Things.", "", (), scopes)
+def operation(path, scopes, method="get", **others):
+    return Operation(path, method, f"{method}{path}", "Things", "Things.", "", (), scopes, **others)
 
 
-def exported(*operations, audience="orders", grant_scopes=False):
-    files = ZuploProject(operations, "Orders", "1.0.0", audience, "Authorization", "Bearer", grant_scopes).files()
-    return json.loads(files["config/routes.oas.json"]), json.loads(files["config/policies.json"]), files
+def gateway(**values):
+    return Gateway(**{"title": "Orders", "version": "1.0.0", "audience": "orders"} | values)
+
+
+def exported(folder, *operations, with_public=False, prune=False, **values):
+    """Export the operations into the folder, and return what was done, the routes and the policies."""
+    made = export(list(operations), gateway(**values), folder, with_public, prune)
+    for path, text in made.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text.encode())
+    return made, loaded(folder, ROUTES), loaded(folder, POLICIES)
+
+
+def loaded(folder, path):
+    return json.loads((folder / path).read_bytes())
+
+
+def inbound(routes, path, method="get"):
+    return routes["paths"][path][method]["x-zuplo-route"]["policies"]["inbound"]
+
+
+ORDERS = operation("/orders", ("read:orders",))
+ORDER = operation("/orders/{id}", (), method="delete")
+HOOK = operation("/hook", None, method="post", is_public=True)
 
 
 def test_export_forwards_the_guarded_routes_only(project, tmp_path):
-    ended = craft(project, "zuplo:export", str(tmp_path / "gateway"))
+    folder = tmp_path / "gateway"
+    ended = craft(project, "zuplo:export", str(folder))
     assert ended.returncode == 0, ended.stderr
-    listed = craft(project, "routes:list").stdout
-    routes = json.loads((tmp_path / "gateway/config/routes.oas.json").read_text())
-    policies = json.loads((tmp_path / "gateway/config/policies.json").read_text())
+    routes, policies = loaded(folder, ROUTES), loaded(folder, POLICIES)
 
     validate(routes, cls=OpenAPIV31SpecValidator)
-    jsonschema.validate(policies, POLICIES)
-    assert list(routes["paths"]) == ["/protected"] and all(path in listed for path in routes["paths"])
+    jsonschema.validate(policies, POLICIES_SCHEMA)
+    assert list(routes["paths"]) == ["/protected"]
     route = routes["paths"]["/protected"]["get"]["x-zuplo-route"]
     assert route["handler"]["export"] == "urlForwardHandler"
     assert route["handler"]["options"] == {"baseUrl": "$env(ORIGIN_URL)"}
     assert route["policies"]["inbound"] == [policy["name"] for policy in policies["policies"]]
     assert policies["policies"][1]["handler"]["options"]["audience"] == "zuplo-origin"
-    assert "JwtServicePlugin" in (tmp_path / "gateway/modules/zuplo.runtime.ts").read_text()
-    assert json.loads((tmp_path / "gateway/package.json").read_text())["dependencies"] == {"zuplo": "^6"}
-    readme = (tmp_path / "gateway/README.md").read_text()
+    assert "left out GET /health/live: health checks" in ended.stdout
+    assert "JwtServicePlugin" in (folder / "modules/zuplo.runtime.ts").read_text()
+    assert loaded(folder, "package.json")["dependencies"] == {"zuplo": "^7"}
+    readme = (folder / "README.md").read_text()
     assert all(name in readme for name in ("ORIGIN_URL", "JWT_ISSUER", "JWT_AUDIENCE", "zuplo-origin"))
 
+    times = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+    again = craft(project, "zuplo:export", str(folder), "--check")
+    assert again.returncode == 0 and "nothing to change" in again.stdout
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()} == times
 
-def test_export_writes_no_file_if_one_was_edited(project, tmp_path):
+
+def test_check_and_dry_run_change_nothing(project, tmp_path):
     folder = tmp_path / "gateway"
-    craft(project, "zuplo:export", str(folder))
-    times = {file: file.stat().st_mtime_ns for file in folder.rglob("*.*")}
-    again = craft(project, "zuplo:export", str(folder))
-    assert again.returncode == 0 and again.stdout.count("unchanged") == len(times) == 5
-    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.*")} == times
+    checked = craft(project, "zuplo:export", str(folder), "--check")
+    assert (checked.returncode, folder.exists()) == (1, False)
+    assert "would add GET /protected" in checked.stdout
 
-    edited = folder / "config/policies.json"
-    edited.write_text(edited.read_text().replace("300", "60").replace("{", "{ <fg=nope>", 1))
-    (folder / "README.md").unlink()
-    ended = craft(project, "zuplo:export", str(folder))
-    assert ended.returncode == 1 and not (folder / "README.md").exists()
-    assert "-{ <fg=nope>" in ended.stderr
-    assert '-          "expiresIn": 60' in ended.stderr and '+          "expiresIn": 300' in ended.stderr
-    assert "60" in edited.read_text()
-
-    forced = craft(project, "zuplo:export", str(folder), "--force")
-    assert forced.returncode == 0 and '"expiresIn": 300' in edited.read_text()
+    shown = craft(project, "zuplo:export", str(folder), "--dry-run")
+    assert (shown.returncode, folder.exists()) == (0, False)
+    assert '+    "/protected": {' in shown.stdout
 
 
-@pytest.mark.parametrize("folder", ["", ".", "project"])
+def test_edits_at_the_gateway_stay(tmp_path):
+    _, routes, _ = exported(tmp_path, ORDERS, ORDER)
+    file = tmp_path / ROUTES
+    text = file.read_text()
+    edited = text.replace('"corsPolicy": "none"', '"corsPolicy":   "anything-goes"', 1).replace(
+        '"inbound": [\n              "authenticate"', '"inbound": [\n              "limit-rate", "authenticate"', 1
+    )
+    edited = edited.replace('"paths": {', '"x-own": [1,2],\n  "servers": [],\n  "paths": {', 1)
+    assert edited != text
+    file.write_text(edited)
+    policies = tmp_path / POLICIES
+    policies.write_text(policies.read_text().replace('"expiresIn": 300', '"expiresIn":60'))
+    kept = policies.read_bytes()
+    (tmp_path / "README.md").write_text("ours")
+
+    changed = operation("/orders", ("read:orders", "write:orders"))
+    made, routes, _ = exported(tmp_path, changed, ORDER, operation("/new", ()))
+
+    assert (made.added, made.updated, made.removed) == (["GET /new"], ["GET /orders"], [])
+    assert set(made.files) == {ROUTES}
+    assert routes["paths"]["/orders"]["get"]["x-origin-scopes"] == ["read:orders", "write:orders"]
+    assert inbound(routes, "/orders")[0] == "limit-rate"
+    assert policies.read_bytes() == kept and (tmp_path / "README.md").read_text() == "ours"
+    after = file.read_text()
+    for mine in (
+        '"corsPolicy":   "anything-goes"',
+        '"limit-rate", "authenticate"',
+        '"x-own": [1,2],\n  "servers": [],',
+    ):
+        assert mine in after
+    unchanged = [line for line in edited.splitlines() if line not in after.splitlines()]
+    assert all("read:orders" in line or "description" in line for line in unchanged)
+
+
+def test_removed_routes_are_reported_and_removed_with_prune_alone(tmp_path):
+    exported(tmp_path, ORDERS, ORDER)
+    file = tmp_path / ROUTES
+    own = {"get": {"operationId": "own", "responses": {}}}
+    value = loaded(tmp_path, ROUTES)
+    value["paths"]["/own"] = own
+    file.write_text(json.dumps(value))
+
+    made, routes, _ = exported(tmp_path, ORDERS)
+    assert made.gone == ["DELETE /orders/{id}"] and made.files == {} and "/orders/{id}" in routes["paths"]
+    made, routes, _ = exported(tmp_path, ORDERS, prune=True)
+    assert made.removed == ["DELETE /orders/{id}"] and list(routes["paths"]) == ["/orders", "/own"]
+    assert routes["paths"]["/own"] == own
+
+
+def test_public_routes_are_exported_on_request_without_authentication(tmp_path):
+    opened = operation("/open", None)
+    made, routes, _ = exported(tmp_path, ORDERS, HOOK, opened)
+    assert [name for name, _ in made.left_out] == ["POST /hook", "GET /open"]
+    assert "--public" in made.left_out[0][1] and ".middleware" in made.left_out[1][1]
+    assert "/hook" not in routes["paths"]
+
+    made, routes, _ = exported(tmp_path, ORDERS, HOOK, opened, with_public=True)
+    assert made.added == ["POST /hook"] and inbound(routes, "/hook", "post") == []
+    assert [name for name, _ in made.left_out] == ["GET /open"]
+
+
+def test_route_whose_parameter_matches_slashes_is_left_out(tmp_path):
+    parameter = {"name": "path", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^(.*)$"}}
+    rest = Operation("/files/{path}", "get", "x", "Things", "Things.", "", (parameter,), ())
+
+    made, routes, _ = exported(tmp_path, rest)
+    assert routes["paths"] == {} and "slashes" in made.left_out[0][1]
+
+
+def test_scopes_of_a_consumer_reach_the_token(tmp_path):
+    _, routes, policies = exported(tmp_path, ORDERS)
+    signing = policies["policies"][1]["handler"]["options"]
+
+    assert inbound(routes, "/orders") == ["authenticate", "sign-for-origin"]
+    assert signing["claimsFromUser"] == {"scope": "data.scope", "roles": "data.roles"}
+    readme = (tmp_path / "README.md").read_text()
+    assert '"scope": "read:orders write:orders"' in readme
+    assert "`read:orders`" in routes["paths"]["/orders"]["get"]["description"]
+
+
+def test_secret_of_the_gateway_is_added_to_each_request_and_not_written(tmp_path):
+    _, routes, policies = exported(tmp_path, ORDERS, HOOK, with_public=True, secret_header="backend-secret")
+
+    assert inbound(routes, "/orders") == ["authenticate", "sign-for-origin", "add-backend-secret"]
+    assert inbound(routes, "/hook", "post") == ["add-backend-secret"]
+    header = {"name": "backend-secret", "value": "$env(BACKEND_SECRET)", "overwrite": True}
+    assert policies["policies"][2]["handler"]["options"] == {"headers": [header]}
+    assert "BACKEND_SECRET" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "env.example").read_text().endswith("BACKEND_SECRET=\n")
+
+
+def test_token_of_an_identity_provider_passes_through(tmp_path):
+    provider = ("https://idp.test/", "orders", "https://idp.test/keys")
+    _, routes, policies = exported(tmp_path, ORDERS, identity_provider=provider, header="X-Token")
+
+    assert inbound(routes, "/orders") == ["authenticate-user"]
+    (policy,) = policies["policies"]
+    assert policy["policyType"] == "open-id-jwt-auth-inbound"
+    assert policy["handler"]["options"] == {
+        "issuer": "https://idp.test/",
+        "jwkUrl": "https://idp.test/keys",
+        "allowUnauthenticatedRequests": False,
+        "audience": "orders",
+        "authHeader": "X-Token",
+    }
+    assert not (tmp_path / "modules").exists()
+
+
+def test_route_that_lost_a_policy_is_a_warning(tmp_path):
+    exported(tmp_path, ORDERS)
+    file = tmp_path / ROUTES
+    file.write_text(file.read_text().replace('"authenticate",', "", 1))
+
+    made, _, _ = exported(tmp_path, ORDERS)
+    assert made.files == {} and made.warnings == ["GET /orders has no policy authenticate: is that meant?"]
+
+
+@pytest.mark.parametrize("folder", ["", ".", "project", "parent"])
 def test_export_rejects_the_folder_of_the_project(project, folder):
-    ended = craft(project, "zuplo:export", str(project) if folder == "project" else folder, "--force")
+    target = {"project": str(project), "parent": str(project.parent)}.get(folder, folder)
+    ended = craft(project, "zuplo:export", target)
 
     assert ended.returncode == 1 and not (project / "package.json").exists()
 
 
-def test_export_does_not_follow_a_symbolic_link(project, tmp_path):
-    target = tmp_path / "target"
-    target.write_text("original")
-    folder = tmp_path / "gateway"
-    folder.mkdir()
-    (folder / "README.md").symlink_to(target)
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (ROUTES, b"\xff\xfe"),
+        (ROUTES, b"{"),
+        (ROUTES, b"[]"),
+        (ROUTES, b'{"paths": []}'),
+        (ROUTES, b'{"paths": {"/a": 1}}'),
+        (ROUTES, b'{"paths": {}, "paths": {}}'),
+        (ROUTES, b'{"components": 1}'),
+        (ROUTES, b"[" * 100_000),
+        (POLICIES, b'{"policies": {}}'),
+        (POLICIES, b"// comment\n{}"),
+        (POLICIES, None),
+        ("config", b"a file"),
+    ],
+)
+def test_file_that_cannot_be_read_is_one_line_and_status_2(project, tmp_path, path, content):
+    file = tmp_path / "gateway" / path
+    file.parent.mkdir(parents=True)
+    if content is None:
+        (tmp_path / "target").write_text('{"policies": []}')
+        file.symlink_to(tmp_path / "target")
+    else:
+        file.write_bytes(content)
+    before = sorted(tmp_path.rglob("*"))
 
-    assert craft(project, "zuplo:export", str(folder), "--force").returncode == 1 and target.read_text() == "original"
+    with pytest.raises((OSError, ValueError)) as raised:
+        export([ORDERS], gateway(), tmp_path / "gateway")
+    assert str(file) in str(raised.value) and len(str(raised.value).splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_export_reports_an_existing_file_that_is_not_utf8(project, tmp_path):
-    folder = tmp_path / "gateway"
-    folder.mkdir()
-    (folder / "README.md").write_bytes(b"\xff\xfe")
+def test_unreadable_file_ends_the_command_with_status_2(project, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / POLICIES).write_text("{")
+    ended = craft(project, "zuplo:export", str(tmp_path))
 
-    ended = craft(project, "zuplo:export", str(folder))
-    assert ended.returncode == 1 and "README.md would be overwritten" in ended.stderr
+    assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1 and POLICIES in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["config"]
+
+
+def test_folder_that_leads_elsewhere_is_rejected(tmp_path):
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "gateway/config").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(ValueError, match="symbolic link"):
+        export([ORDERS], gateway(), tmp_path / "gateway")
 
 
 @pytest.mark.parametrize(
@@ -132,29 +298,23 @@ def test_export_uses_the_audience_of_the_origin(project, tmp_path, audience, wri
     ended = craft(project, "zuplo:export", str(tmp_path / "gateway"), **settings)
     assert ended.returncode == 0, ended.stderr
 
-    options = json.loads((tmp_path / "gateway/config/policies.json").read_text())["policies"][1]["handler"]["options"]
+    options = loaded(tmp_path / "gateway", POLICIES)["policies"][1]["handler"]["options"]
     assert options.get("audience") == written
 
 
-def test_export_grants_scopes_only_on_request():
-    operations = [
-        operation("/a", ("read:a",)),
-        operation("/b", ()),
-        operation("/c", ("read-a",)),
-        operation("/d", None),
-    ]
-    routes, policies, files = exported(*operations)
-    assert list(routes["paths"]) == ["/a", "/b", "/c"]
-    assert routes["paths"]["/a"]["get"]["x-origin-scopes"] == ["read:a"]
-    assert "read:a" in routes["paths"]["/a"]["get"]["description"] and "`read:a`" in files["README.md"]
-    assert len(policies["policies"]) == 2 and "additionalClaims" not in json.dumps(policies)
-
-    routes, policies, files = exported(*operations, grant_scopes=True)
-    jsonschema.validate(policies, POLICIES)
-    granted = {each["name"]: each["handler"]["options"].get("additionalClaims") for each in policies["policies"]}
-    for path, scope in (("/a", {"scope": "read:a"}), ("/b", None), ("/c", {"scope": "read-a"})):
-        _, signing = routes["paths"][path]["get"]["x-zuplo-route"]["policies"]["inbound"]
-        assert granted[signing] == scope
+def test_identity_of_a_user_needs_one_issuer_and_its_keys(project, tmp_path):
+    for settings, message in [
+        ({}, "JWT_ISSUER"),
+        ({"JWT_ISSUER": "https://a.test,https://b.test", "JWT_AUDIENCE": "a"}, "one issuer"),
+        ({"JWT_ISSUER": "https://a.test", "JWT_AUDIENCE": "a", "JWKS_URL": "discovery"}, "JWKS_URL"),
+    ]:
+        ended = craft(project, "zuplo:export", str(tmp_path / "gateway"), "--identity", "user", **settings)
+        assert ended.returncode == 1 and message in ended.stderr and not (tmp_path / "gateway").exists()
+    settings = {"JWT_ISSUER": "https://a.test", "JWT_AUDIENCE": "a", "JWKS_URL": "https://a.test/keys"}
+    ended = craft(project, "zuplo:export", str(tmp_path / "gateway"), "--identity", "user", **settings)
+    assert ended.returncode == 0, ended.stderr
+    options = loaded(tmp_path / "gateway", POLICIES)["policies"][0]["handler"]["options"]
+    assert (options["issuer"], options["audience"], options["jwkUrl"]) == ("https://a.test", "a", "https://a.test/keys")
 
 
 def test_openapi_write_runs_without_settings(project, tmp_path):

@@ -1,175 +1,321 @@
-"""The Zuplo project that ``craft zuplo:export`` writes: it forwards the guarded routes to this origin."""
+"""The Zuplo project that ``craft zuplo:export`` writes and updates: it forwards the routes to this origin."""
 
 import json
+import os
 import re
-from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from zuplo_origin.openapi.description import Operation, described
 
-AUTHENTICATE, SIGN = "authenticate", "sign-for-origin"
-"""The names of the policies that authenticate callers, and that sign tokens for the origin."""
-RUNTIME = """import { JwtServicePlugin, RuntimeExtensions } from "@zuplo/runtime";
+from . import gateway_files
+from .json_edit import MISSING, JsonText
 
-// Signs tokens for the origin, and publishes their keys at /__zuplo/issuer/.well-known/jwks.json
-export function runtimeInit(runtime: RuntimeExtensions) {
-  runtime.addPlugin(new JwtServicePlugin());
-}
-"""
+ROUTES, POLICIES = "config/routes.oas.json", "config/policies.json"
+AUTHENTICATE, AUTHENTICATE_USER = "authenticate", "authenticate-user"
+SIGN, ADD_SECRET = "sign-for-origin", "add-backend-secret"
+"""The names of the policies: authenticate a caller by API key or by the token of an identity provider, sign a token for
+the origin, and add the gateway's secret."""
+SCOPES = "x-origin-scopes"
+"""The member of an exported operation that lists the scopes of the origin's route. It marks what this export owns."""
+OWNED = (
+    "operationId",
+    "tags",
+    "summary",
+    "description",
+    "deprecated",
+    "parameters",
+    "requestBody",
+    "responses",
+    SCOPES,
+)
+"""The members of an operation that an export updates. All others belong to the gateway."""
+NEVER = {"Health": "health checks are for the origin's own platform", "OpenApi": "the developer portal has its own"}
+"""Groups of routes that are not exported, and why."""
+MATCHES_SLASHES = r"^(.*)$"
 
 
-class ZuploProject:
-    """A Zuplo project that forwards the guarded ones of ``operations`` to this origin.
+@dataclass(frozen=True)
+class Gateway:
+    """The gateway's side: how it authenticates callers, and what it sends to this origin.
 
     ``audience`` is the ``aud`` of the tokens; with ``None`` the gateway uses the URL of each request. ``header`` and
-    ``prefix`` are the header and the scheme of the token. With ``grant_scopes`` the gateway grants each caller the
-    scopes of the route; otherwise it grants none, and the origin rejects requests for routes that require one.
+    ``prefix`` are the header and the scheme of the token. ``secret_header`` is the header of ``GATEWAY_SECRET``,
+    ``None`` without one. With ``identity_provider`` (issuer, audience, URL of its key set), the token of an identity
+    provider passes through the gateway; otherwise the gateway authenticates callers by API key and signs a token.
     """
 
-    def __init__(
-        self,
-        operations: Iterable[Operation],
-        title: str,
-        version: str,
-        audience: str | None,
-        header: str,
-        prefix: str,
-        grant_scopes: bool,
-    ) -> None:
-        self._operations = [operation for operation in operations if operation.scopes is not None]
-        self._title, self._version, self._audience = title, version, audience
-        self._header, self._prefix, self._grant_scopes = header, prefix, grant_scopes
-        self._signing: dict[tuple[str, ...], str] = {}
-        for operation in self._operations:
-            self._signing.setdefault(operation.scopes or (), self._name(operation.scopes or ()))
+    title: str
+    version: str
+    audience: str | None
+    header: str = "Authorization"
+    prefix: str = "Bearer"
+    secret_header: str | None = None
+    identity_provider: tuple[str, str | None, str] | None = None
 
-    def files(self) -> dict[str, str]:
-        """Return the text of each file by its path."""
+    def inbound(self, operation: Operation) -> list[str]:
+        """Return the names of the inbound policies of an exported route."""
+        names = []
+        if operation.scopes is not None:
+            names = [AUTHENTICATE_USER] if self.identity_provider else [AUTHENTICATE, SIGN]
+        return names + ([ADD_SECRET] if self.secret_header else [])
+
+    def policy(self, name: str) -> dict[str, Any]:
+        """Return the entry of a policy in ``policies.json``."""
         return {
-            "config/policies.json": _json({"policies": self._policies()}),
-            "config/routes.oas.json": _json(self._routes()),
-            "modules/zuplo.runtime.ts": RUNTIME,
-            "package.json": _json(self._package()),
-            "README.md": self._readme(),
-        }
+            AUTHENTICATE: self._authenticate,
+            AUTHENTICATE_USER: self._authenticate_user,
+            SIGN: self._sign,
+            ADD_SECRET: self._add_secret,
+        }[name]()
 
-    def _routes(self) -> dict[str, Any]:
-        paths: dict[str, Any] = {}
-        origin, _ = described(self._operations)
-        for operation in self._operations:
-            entry = paths.setdefault(operation.path, {"x-zuplo-path": {"pathMode": "open-api"}})
-            entry[operation.method] = self._route(operation, origin[operation.path][operation.method])
-        return {"openapi": "3.1.0", "info": {"title": self._title, "version": self._version}, "paths": paths}
+    def _authenticate(self) -> dict[str, Any]:
+        options = {"allowUnauthenticatedRequests": False, "cacheTtlSeconds": 60}
+        return _policy(AUTHENTICATE, "api-key-inbound", "ApiKeyInboundPolicy", options)
 
-    def _route(self, operation: Operation, origin: dict[str, Any]) -> dict[str, Any]:
-        kept = ("operationId", "tags", "summary", "parameters")
-        route: dict[str, Any] = {name: origin[name] for name in kept if name in origin}
-        paragraphs = [operation.description] if operation.description else []
-        if operation.scopes:
-            route["x-origin-scopes"] = list(operation.scopes)
-            paragraphs.append(f"The origin requires the scope {' '.join(operation.scopes)}.")
-        if paragraphs:
-            route["description"] = "\n\n".join(paragraphs)
-        route["responses"] = {"200": {"description": "Success."}}
-        route["x-zuplo-route"] = {
-            "corsPolicy": "none",
-            "handler": {
-                "export": "urlForwardHandler",
-                "module": "$import(@zuplo/runtime)",
-                "options": {"baseUrl": "$env(ORIGIN_URL)"},
-            },
-            "policies": {"inbound": [AUTHENTICATE, self._signing[operation.scopes or ()]]},
-        }
-        return route
+    def _authenticate_user(self) -> dict[str, Any]:
+        issuer, audience, url = self.identity_provider or ("", None, "")
+        options = {"issuer": issuer, "jwkUrl": url, "allowUnauthenticatedRequests": False}
+        options |= {"audience": audience} if audience else {}
+        options |= {"authHeader": self.header} if self.header.lower() != "authorization" else {}
+        return _policy(AUTHENTICATE_USER, "open-id-jwt-auth-inbound", "OpenIdJwtInboundPolicy", options)
 
-    def _name(self, scopes: tuple[str, ...]) -> str:
-        """Return the name of the signing policy for ``scopes``, which is the same for all if none are granted."""
-        if not self._grant_scopes:
-            return SIGN
-        name = plain = "-".join([SIGN, *(slug(scope) for scope in scopes)])
-        number = 2
-        while name in self._signing.values():
-            name, number = f"{plain}-{number}", number + 1
-        return name
+    def _sign(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"audience": self.audience} if self.audience else {}
+        options |= {"headerName": self.header, "tokenPrefix": self.prefix, "expiresIn": 300}
+        options["claimsFromUser"] = {"scope": "data.scope", "roles": "data.roles"}
+        return _policy(SIGN, "upstream-zuplo-jwt-auth-inbound", "UpstreamZuploJwtAuthInboundPolicy", options)
 
-    def _policies(self) -> list[dict[str, Any]]:
-        policies = [
-            _policy(
-                AUTHENTICATE,
-                "api-key-inbound",
-                "ApiKeyInboundPolicy",
-                {"allowUnauthenticatedRequests": False, "cacheTtlSeconds": 60},
-            )
-        ]
-        granted = {name: scopes for scopes, name in self._signing.items()} or {SIGN: ()}
-        for name, scopes in sorted(granted.items()):
-            options: dict[str, Any] = {"audience": self._audience} if self._audience else {}
-            options |= {"headerName": self._header, "tokenPrefix": self._prefix, "expiresIn": 300}
-            if self._grant_scopes and scopes:
-                options["additionalClaims"] = {"scope": " ".join(scopes)}
-            policies.append(
-                _policy(name, "upstream-zuplo-jwt-auth-inbound", "UpstreamZuploJwtAuthInboundPolicy", options)
-            )
-        return policies
-
-    def _package(self) -> dict[str, Any]:
-        return {
-            "name": f"{slug(self._title)}-gateway",
-            "version": self._version,
-            "private": True,
-            "type": "module",
-            "scripts": {"dev": "zuplo dev", "test": "zuplo test"},
-            "dependencies": {"zuplo": "^6"},
-        }
-
-    def _readme(self) -> str:
-        audience = self._audience or "https://<host of the gateway>/*"
-        rows = [f"| `{each.method.upper()} {each.path}` | {_listed(each.scopes)} |" for each in self._operations]
-        return README.format(
-            title=self._title,
-            audience=audience,
-            rows="\n".join(rows),
-            granted=GRANTED if self._grant_scopes else NOT_GRANTED,
-            authenticate=AUTHENTICATE,
-        )
+    def _add_secret(self) -> dict[str, Any]:
+        options = {"headers": [{"name": self.secret_header, "value": "$env(BACKEND_SECRET)", "overwrite": True}]}
+        return _policy(ADD_SECRET, "set-headers-inbound", "SetHeadersInboundPolicy", options)
 
 
-README = """# Gateway of {title}
+@dataclass
+class Export:
+    """The result of an export. ``files`` has the new text of each file that changes, by its path."""
 
-The gateway authenticates callers by API key, signs a short-lived token for each request, and forwards the request to
-the origin.
-
-## Configure it
-
-| set in | variable | value |
-|---|---|---|
-| this project's environment | `ORIGIN_URL` | `https://<host of the origin>` |
-| the origin | `JWT_ISSUER` | `https://<host of the gateway>/__zuplo/issuer` |
-| the origin | `JWT_AUDIENCE` | `{audience}` |
-
-The policy `{authenticate}` in `config/policies.json` checks the API keys.
-
-## Grant scopes
-
-| route | required scopes |
-|---|---|
-{rows}
-
-{granted}
-"""
-GRANTED = """This export grants the scopes of a route to every caller with an API key. To restrict a route, put a policy
-that checks the caller before the policy that signs, or remove `additionalClaims` from `config/policies.json`."""
-NOT_GRANTED = f"""This export grants no scopes, and the origin responds with 403 on routes that require one. To grant
-scopes, add `additionalClaims` to the policy `{SIGN}` in `config/policies.json`, or add a policy of your own."""
+    files: dict[str, str] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    """Operations of the gateway that the origin no longer has, and that are kept."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """Operations of the origin that are not exported, each with the reason."""
+    warnings: list[str] = field(default_factory=list)
 
 
-def _policy(name: str, kind: str, export: str, options: dict[str, Any]) -> dict[str, Any]:
-    handler = {"export": export, "module": "$import(@zuplo/runtime)", "options": options}
-    return {"name": name, "policyType": kind, "handler": handler}
+def reason_to_leave_out(operation: Operation, with_public: bool) -> str | None:
+    """Return why ``operation`` is not exported; ``None`` if it is."""
+    if operation.group in NEVER:
+        return NEVER[operation.group]
+    if any(each["schema"].get("pattern") == MATCHES_SLASHES for each in operation.parameters):
+        return "its last parameter matches slashes, which OpenAPI cannot describe: add it to the gateway by hand"
+    if operation.scopes is not None or (operation.is_public and with_public):
+        return None
+    if operation.is_public:
+        return "it is public: export it with --public"
+    return 'it has neither .middleware("jwt") nor .middleware("public")'
 
 
-def _listed(scopes: tuple[str, ...] | None) -> str:
-    return " ".join(f"`{scope}`" for scope in scopes or ()) or "none"
+def export(
+    found: list[Operation], gateway: Gateway, folder: Path, with_public: bool = False, prune: bool = False
+) -> Export:
+    """Return the changes that make the project in ``folder`` forward the operations ``found`` to this origin.
+
+    Nothing is written. Raises ``OSError`` or ``ValueError``, which name the file, if one of those that are updated
+    cannot be read, or is not what it should be.
+    """
+    made = Export()
+    exported = []
+    for operation in found:
+        reason = reason_to_leave_out(operation, with_public)
+        if reason is None:
+            exported.append(operation)
+        else:
+            made.left_out.append((_name(operation.method, operation.path), reason))
+    existing = {path: read(folder, path) for path in (ROUTES, POLICIES)}
+    new = {ROUTES: gateway_files.routes(gateway.title, gateway.version), POLICIES: {"policies": []}}
+    edited = {path: _parsed(folder / path, existing[path] or _json(new[path])) for path in existing}
+    _update_routes(edited[ROUTES], exported, gateway, made, prune)
+    _update_policies(edited[POLICIES], exported, gateway, made)
+    made.files = {path: each.text for path, each in edited.items() if existing[path] != each.text}
+    provider = gateway.identity_provider
+    others = gateway_files.others(
+        gateway.title,
+        gateway.version,
+        _settings(gateway),
+        [(each.method.upper(), each.path) for each in exported if each.scopes is not None and not each.parameters],
+        (gateway.header, gateway.prefix) if provider else None,
+        slug(gateway.title),
+        SIGN,
+    )
+    made.files |= {path: text for path, text in others.items() if not os.path.lexists(folder / path)}
+    for path in made.files:
+        _check_folder(folder, path)
+    return made
+
+
+def read(folder: Path, path: str) -> str | None:
+    """Return the text of a file of the project; ``None`` if it does not exist.
+
+    Raises ``OSError`` or ``ValueError``, which name the file, if it cannot be read.
+    """
+    file = folder / path
+    if not os.path.lexists(file):
+        return None
+    if file.is_symlink() or not file.is_file():
+        raise ValueError(f"{file}: it is not a regular file")
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: it is not UTF-8") from None
+
+
+def _check_folder(folder: Path, path: str) -> None:
+    """Raise ``ValueError`` if the file has no folder to be in, or a symbolic link leads out of ``folder``."""
+    parent = (folder / path).parent
+    for each in (parent, *parent.parents):
+        if os.path.lexists(each) and not each.is_dir():
+            raise ValueError(f"{each}: it is not a folder")
+    if not parent.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{parent}: it is a symbolic link that leads out of {folder}")
+
+
+def _parsed(file: Path, text: str) -> JsonText:
+    try:
+        parsed = JsonText(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: {error}") from None
+    value = parsed.value
+    if file.name == Path(POLICIES).name:
+        if not isinstance(value.get("policies", []), list):
+            raise ValueError(f"{file}: its member 'policies' is not an array")
+    elif not isinstance(value.get("paths", {}), dict) or not all(
+        isinstance(each, dict) for each in (*value.get("paths", {}).values(), value.get("components", {}))
+    ):
+        raise ValueError(f"{file}: it is not an OpenAPI document: a path or 'components' is not an object")
+    return parsed
+
+
+def _update_routes(text: JsonText, exported: list[Operation], gateway: Gateway, made: Export, prune: bool) -> None:
+    paths, components = described(exported)
+    present = {(path, method) for path, method, _ in _operations(text)}
+    for operation in exported:
+        at = ["paths", operation.path, operation.method]
+        new = _described(operation, paths[operation.path][operation.method])
+        before = text.text
+        if (operation.path, operation.method) not in present:
+            if text.get(at[:2]) is MISSING:
+                text.set([*at[:2], "x-zuplo-path"], {"pathMode": "open-api"})
+            text.set(at, new | {"x-zuplo-route": _route(gateway.inbound(operation))})
+            made.added.append(_name(operation.method, operation.path))
+            continue
+        for name in OWNED:
+            if name in new:
+                text.update([*at, name], new[name])
+            else:
+                text.remove([*at, name])
+        if text.text != before:
+            made.updated.append(_name(operation.method, operation.path))
+        _warn_of_policies(text.get(at), operation, gateway, made)
+    _remove_routes(text, {(each.path, each.method) for each in exported}, made, prune)
+    for kind, shared in components.items():
+        for name, each in shared.items():
+            text.update(["components", kind, name], each)
+
+
+def _described(operation: Operation, origin: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of an operation that an export owns."""
+    made = {name: origin[name] for name in OWNED if name in origin}
+    paragraphs = [operation.description] if operation.description else []
+    if operation.scopes:
+        paragraphs.append(f"Requires the scope {' '.join(f'`{scope}`' for scope in operation.scopes)}.")
+    if paragraphs:
+        made["description"] = "\n\n".join(paragraphs)
+    return made | {SCOPES: list(operation.scopes or ())}
+
+
+def _operations(text: JsonText) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return path, method and value of each operation of the gateway."""
+    return [
+        (path, method, each)
+        for path, entry in text.value.get("paths", {}).items()
+        if isinstance(entry, dict)
+        for method, each in entry.items()
+        if isinstance(each, dict) and not method.startswith("x-")
+    ]
+
+
+def _remove_routes(text: JsonText, exported: set[tuple[str, str]], made: Export, prune: bool) -> None:
+    for path, method, each in _operations(text):
+        if SCOPES not in each or (path, method) in exported:
+            continue
+        if not prune:
+            made.gone.append(_name(method, path))
+            continue
+        text.remove(["paths", path, method])
+        made.removed.append(_name(method, path))
+        if not [name for name in text.get(["paths", path]) if not name.startswith("x-")]:
+            text.remove(["paths", path])
+
+
+def _warn_of_policies(present: dict[str, Any], operation: Operation, gateway: Gateway, made: Export) -> None:
+    """Warn of a route of the gateway that lacks a policy, without which the origin rejects its requests."""
+    route = present.get("x-zuplo-route")
+    policies = route.get("policies") if isinstance(route, dict) else None
+    inbound = policies.get("inbound") if isinstance(policies, dict) else None
+    lacking = [name for name in gateway.inbound(operation) if name not in (inbound or [])]
+    if lacking:
+        named = ", ".join(lacking)
+        made.warnings.append(f"{_name(operation.method, operation.path)} has no policy {named}: is that meant?")
+
+
+def _update_policies(text: JsonText, exported: list[Operation], gateway: Gateway, made: Export) -> None:
+    """Add the policies that the exported routes name. Those that exist are the gateway's."""
+    present = {each.get("name") for each in text.value.get("policies", []) if isinstance(each, dict)}
+    names = dict.fromkeys(name for operation in exported for name in gateway.inbound(operation))
+    for name in names:
+        if name not in present:
+            text.append(["policies"], gateway.policy(name))
+
+
+def _route(inbound: list[str]) -> dict[str, Any]:
+    return {
+        "corsPolicy": "none",
+        "handler": {
+            "export": "urlForwardHandler",
+            "module": "$import(@zuplo/runtime)",
+            "options": {"baseUrl": "$env(ORIGIN_URL)"},
+        },
+        "policies": {"inbound": inbound},
+    }
+
+
+def _settings(gateway: Gateway) -> list[tuple[str, str, str]]:
+    """Return where each variable is set, its name and its value, for the gateway's README."""
+    rows = [("this project's environment", "ORIGIN_URL", "https://<host of the origin>")]
+    if gateway.identity_provider is None:
+        audience = gateway.audience or "https://<host of the gateway>/*"
+        rows.append(("the origin", "JWT_ISSUER", "https://<host of the gateway>/__zuplo/issuer"))
+        rows.append(("the origin", "JWT_AUDIENCE", audience))
+    if gateway.secret_header:
+        rows.append(("this project's environment, as a secret", "BACKEND_SECRET", "the value of GATEWAY_SECRET"))
+    return rows
+
+
+def _policy(name: str, kind: str, handler: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "policyType": kind,
+        "handler": {"export": handler, "module": "$import(@zuplo/runtime)", "options": options},
+    }
+
+
+def _name(method: str, path: str) -> str:
+    return f"{method.upper()} {path}"
 
 
 def slug(text: str) -> str:

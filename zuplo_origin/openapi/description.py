@@ -187,15 +187,12 @@ class Description:
         return self._made[1]
 
     def _document(self) -> Document:
-        found = self.operations()
-        paths, schemas = described(found)
-        statuses = sorted({each for entry in paths.values() for one in entry.values() for each in one["responses"]})
-        responses = {each: _error_response(int(each)) for each in statuses if int(each) >= 400}
+        paths, components = described(self.operations())
         document: Document = {
             "openapi": "3.1.0",
             "info": {"title": self._title, "version": self._version},
             "paths": paths,
-            "components": {"securitySchemes": {SCHEME: self._security()}, "responses": responses, "schemas": schemas},
+            "components": {"securitySchemes": {SCHEME: self._security()}} | components,
         }
         if self._public_url:
             document["servers"] = [{"url": self._public_url}]
@@ -210,18 +207,20 @@ class Description:
 
 
 def described(found: list[Operation]) -> tuple[Document, Document]:
-    """Return the Paths Object of the operations (OpenAPI 3.1, section 4.8.8), and the schemas that it refers to."""
+    """Return the Paths Object of the operations (OpenAPI 3.1, section 4.8.8), and the components that it refers to."""
     wanted = [(each.model, INPUT) for each in found if each.model is not None]
     wanted += [(each.model, OUTPUT) for one in found for each in one.responses if each.model is not None]
     schemas = Schemas(wanted)
     paths: Document = {}
     for operation in found:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation, schemas)
-    shared = {ERROR: _ERROR, FAULTS: _FAULTS} | schemas.components
-    used = referred(paths) | {ERROR, FAULTS}
+    statuses = {each for entry in paths.values() for one in entry.values() for each in one["responses"]}
+    responses = {each: _error_response(int(each)) for each in sorted(statuses) if int(each) >= 400}
+    shared = schemas.components | {ERROR: _ERROR, FAULTS: _FAULTS}
+    used = referred([paths, responses])
     while (more := used | referred([shared[name] for name in used])) != used:
         used = more
-    return paths, {name: shared[name] for name in sorted(used)}
+    return paths, {"responses": responses, "schemas": {name: shared[name] for name in sorted(used)}}
 
 
 def _described(operation: Operation, schemas: Schemas) -> Document:
@@ -298,7 +297,9 @@ def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
         if response.description is None:
             return {"$ref": f"#/components/responses/{response.status}"}
         return _error_response(response.status) | {"description": response.description}
-    made: Document = {"description": response.description or f"{phrase(response.status)}."}
+    made: Document = {
+        "description": response.description or f"{_SUCCESS.get(response.status) or phrase(response.status)}."
+    }
     schema = None if response.model is None else schemas.of(response.model, OUTPUT)
     if response.content_type is not None:
         made["content"] = {response.content_type: {"schema": schema or _raw(response.content_type)}}
@@ -307,6 +308,7 @@ def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
     return made
 
 
+_SUCCESS = {200: "Success"}
 _ERROR: Document = {
     "type": "object",
     "description": "An error: the phrase of its status, and often what is wrong.",
