@@ -42,6 +42,7 @@ EXCEPTIONS = {
     r"blank lines?": "the usual term for an empty line of text",
     r"\bRender\b.* Blueprints?|Blueprint from it": "Render's own term for a file of services",
     r"\.tell\(": "a method of file objects",
+    r"journal[_ ]mode": "SQLite's own term",
 }
 """Text that is not searched for terms, as a regular expression, to the reason."""
 OFF, ON = "<!-- language: off -->", "<!-- language: on -->"

@@ -39,6 +39,13 @@ SHUTDOWN_DRAIN = env("SHUTDOWN_DRAIN", None, cast=False)
 # The folder for large request bodies, as files without a name. The default is the system's (TMPDIR).
 UPLOAD_DIR = env("UPLOAD_DIR", None, cast=False)
 
+# True: /health/ready also asks the database, for a second at most. The default is False. Needs DatabaseProvider.
+READY_DATABASE = env("READY_DATABASE", None, cast=False)
+
+# True: a request that loses its connection to the database gets 503 with Retry-After instead of 500. The default is
+# False.
+DATABASE_503 = env("DATABASE_503", None, cast=False)
+
 # PEM files. With a certificate and its key, the server speaks https. With a client CA, it accepts only clients with a
 # certificate of that CA; it does not check their names, so the CA must issue to your gateway alone. HUP reads the files
 # again.

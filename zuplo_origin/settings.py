@@ -110,6 +110,8 @@ class Settings:
     public_url: str | None
     metrics: bool
     metrics_port: int | None
+    ready_database: bool
+    database_503: bool
 
     @property
     def resource_metadata(self) -> str | None:
@@ -287,6 +289,8 @@ SETTINGS = {
     "UPLOAD_DIR": Setting("server.upload_dir", "", _folder),
     "MAX_BODY_BYTES": Setting("server.max_body_bytes", "1048576", _whole(0, 536_870_912)),
     "CLIENT_IP_HEADER": Setting("server.client_ip_header", "", _header),
+    "READY_DATABASE": Setting("server.ready_database", "False", _boolean),
+    "DATABASE_503": Setting("server.database_503", "False", _boolean),
     "TLS_CERT": Setting("server.tls_cert", "", _certificate),
     "TLS_KEY": Setting("server.tls_key", "", _file),
     "TLS_CLIENT_CA": Setting("server.tls_client_ca", "", _certificate),
@@ -426,6 +430,8 @@ def read_settings(config: Config) -> Settings:
         public_url=values["PUBLIC_URL"],
         metrics=values["METRICS_ENABLED"],
         metrics_port=values["METRICS_PORT"],
+        ready_database=values["READY_DATABASE"],
+        database_503=values["DATABASE_503"],
     )
 
 

@@ -107,6 +107,10 @@ class TestCase(unittest.TestCase):
 
         self.application = application
         self.headers = Headers()
+        if hasattr(self, "startTestRun"):  # of Masonite's DatabaseTransactions
+            transactions: Any = self
+            transactions.startTestRun()
+            self.addCleanup(transactions.stopTestRun)
 
     def acting_as(self, scope: str = "", sub: str | None = "tester", **claims: Any) -> "TestCase":
         """Send a valid token with each request from now on.

@@ -6,6 +6,7 @@ from masonite.controllers import Controller
 from masonite.request import Request
 from masonite.response import Response
 
+from zuplo_origin.health import readiness
 from zuplo_origin.openapi import responds
 
 
@@ -20,5 +21,5 @@ class HealthController(Controller):
     @responds(503, dict, "The server is `unavailable` or `draining`")
     def ready(self, request: Request, response: Response) -> Any:
         """Return `ok`, or `degraded` if some issuers have no usable keys; with 503, `unavailable` or `draining`."""
-        status = "draining" if request.app.has("draining") else request.app.make("jwks").readiness()
+        status = "draining" if request.app.has("draining") else readiness(request.app)
         return response.json({"status": status}, status=200 if status in ("ok", "degraded") else 503)

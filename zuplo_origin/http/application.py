@@ -182,13 +182,14 @@ class Application(MasoniteApplication):
 
     def add_providers(self, *providers: Any) -> "Application":
         """Register ``providers``, in this order. Exit if one of them, or a middleware, cannot be used here."""
-        from zuplo_origin.services.rejected import stop_if_rejected
+        from zuplo_origin.services.rejected import stop_if_database_is_unsafe, stop_if_rejected
 
         if not self.has("commands"):
             self.bind("commands", NoCommands())
         stop_if_rejected(providers, self._middleware())
         super().add_providers(*providers)
         stop_if_rejected((), self._middleware())  # those that providers have added
+        stop_if_database_is_unsafe(self)
         return self
 
     def _middleware(self) -> list[Any]:
@@ -205,7 +206,8 @@ class Application(MasoniteApplication):
             scope.end()
             _own.reset(token)
 
-    def current_scope(self) -> Scope | None:
+    @staticmethod
+    def current_scope() -> Scope | None:
         """Return the scope of the current request, job or task; ``None`` outside one, as in a thread of one's own."""
         return _own.get()
 

@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from zuplo_origin.health import PATHS
+
 from .bodies import Bodies, Body, BodyError, Receive
 from .threads import Outbox, Threads
 
@@ -47,6 +49,14 @@ class Adapter:
         self.is_draining = self.is_ending = False
         self.busy: set[Any] = set()
         self._threads: Threads | None = None
+        self._health_threads: Threads | None = None
+
+    @property
+    def health_threads(self) -> Threads:
+        """Threads for health checks, which are served while all others wait, for a database that hangs."""
+        if self._health_threads is None:
+            self._health_threads = Threads(asyncio.get_running_loop(), 2, "health")
+        return self._health_threads
 
     @property
     def threads(self) -> Threads:
@@ -83,7 +93,9 @@ class Exchange:
             self._has_unread_body = True
             received = await self._receive_body()
         try:
-            response = await self._adapter.threads.run(self._call_application)
+            is_health_check = self._environ["PATH_INFO"] in PATHS
+            threads = self._adapter.health_threads if is_health_check else self._adapter.threads
+            response = await threads.run(self._call_application)
         finally:
             if received is not None:
                 received.close()

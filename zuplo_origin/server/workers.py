@@ -30,6 +30,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
+from zuplo_origin.health import readiness
 from zuplo_origin.observability import COUNTING_FOLDER
 from zuplo_origin.observability.logs import Event, set_up, warn_of_open_routes
 from zuplo_origin.settings import BadSettings, Settings, read_settings
@@ -235,7 +236,7 @@ def _report_state(application: Any, settings: Settings, pipes: Pipes, ready: Con
     keys.wait_for_first_fetches(settings.jwks.timeout)
     reported = None
     while True:
-        state = keys.readiness()
+        state = readiness(application) if settings.health_port else keys.readiness()
         if state != reported:
             reported = state
             pipes.write_report("state", os.getpid(), state)

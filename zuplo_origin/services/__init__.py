@@ -7,7 +7,11 @@ service is imported when its provider is: an application that does not use it do
 import importlib
 from typing import Any
 
-PROVIDERS: dict[str, str] = {}
+PROVIDERS: dict[str, str] = {
+    "DatabaseProvider": "database",
+    "DatabaseUnavailable": "database",
+    "UniqueViolation": "database",
+}
 """Names that users import from here, to the module of this package that defines them."""
 
 

@@ -72,6 +72,15 @@ def stop_if_rejected(providers: Iterable[Any], middleware: Iterable[Any]) -> Non
         raise SystemExit(CANNOT_START)
 
 
+def stop_if_database_is_unsafe(application: Any) -> None:
+    """Exit a server with ``config/database.py``, but without the provider that makes the ORM safe under threads."""
+    configured = application.has("config") and application.make("config").get("database.db") is not None
+    if configured and not application.has("database") and not application.is_running_in_console():
+        add = "add DatabaseProvider of zuplo_origin.services to config/providers.py, in place of ORMProvider"
+        print(f"Cannot start: config/database.py: the ORM is not safe under threads by itself; {add}.", file=sys.stderr)
+        raise SystemExit(CANNOT_START)
+
+
 def _sentences(classes: Iterable[Any], table: dict[str, str], methods: tuple[str, ...]) -> Iterator[str]:
     seen = set()
     for each in classes:

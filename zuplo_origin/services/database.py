@@ -1,0 +1,203 @@
+"""Masonite's ORM, safe under threads: its connections and transactions belong to a request, a job or a thread.
+
+``install`` puts the connection classes of this module in the places of the ORM's. Models, queries, migrations, seeds
+and ``config/database.py`` stay as Masonite documents them.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import masoniteorm.connections
+from masoniteorm.connections import ConnectionResolver, MySQLConnection, PostgresConnection, SQLiteConnection
+from masoniteorm.exceptions import QueryException
+from masoniteorm.query import QueryBuilder
+
+from zuplo_origin.http.kernel import Provider
+
+from . import connections
+from .connections import DatabaseUnavailable, Lease, Pool, UniqueViolation
+
+__all__ = ["DatabaseProvider", "DatabaseUnavailable", "UniqueViolation", "install"]
+
+READY_SECONDS = 1.0
+"""Time in which the database must respond to ``/health/ready``."""
+STATEMENT_SECONDS = 30.0
+"""The default of the option ``statement_timeout`` in servers. Commands and jobs have no limit."""
+CANNOT_START = 3
+"""The exit status of a process whose configuration is invalid, as for settings."""
+
+
+class _Borrowed:
+    """A connection of the ORM that borrows the one of the current request, job or thread for each statement."""
+
+    full_details: Mapping[str, Any]
+    schema: str | None = None
+    transaction_level = 1  # the ORM closes connections that are not in a transaction
+    open = 1
+
+    def make_connection(self) -> Any:
+        return self
+
+    def begin(self) -> Any:
+        self._lease().begin()
+        return self
+
+    def commit(self) -> Any:
+        self._end("commit")
+        return self
+
+    def rollback(self) -> Any:
+        self._end("rollback")
+        return self
+
+    def _end(self, how: str) -> None:
+        lease = self._lease()
+        try:
+            getattr(lease, how)()
+        finally:
+            connections.release(lease)
+
+    def get_transaction_level(self) -> int:
+        return 1
+
+    def close_connection(self) -> None:
+        """Keep the connection: it is returned to its pool at the end of the request."""
+
+    def query(self, query: Any, bindings: Any = (), results: Any = "*") -> Any:
+        lease = self._lease()
+        try:
+            with lease.statement() as self._connection:
+                return super().query(query, bindings, results)  # type: ignore[misc]
+        except QueryException as error:
+            if error.__cause__ is not None and lease.pool.driver.is_duplicate(error.__cause__):
+                raise UniqueViolation(str(error)) from error.__cause__
+            raise
+        finally:
+            connections.release(lease)
+
+    def select_many(self, query: str, bindings: Any, amount: int) -> Iterator[list[dict[str, Any]]]:
+        """Read a result in parts of ``amount`` rows. PostgreSQL keeps the rest of it on the server."""
+        lease = self._lease()
+        lease.pins += 1
+        cursor = None
+        try:
+            with lease.statement() as self._connection:
+                cursor = self._cursor = lease.pool.driver.many(self._connection)
+                self.statement(query.replace("?", self._placeholder), bindings)  # type: ignore[attr-defined]
+            while True:
+                with lease.statement():
+                    rows = [dict(row) for row in cursor.fetchmany(amount)]
+                if not rows:
+                    return
+                yield rows
+        finally:
+            lease.pins -= 1
+            with lease.lock:
+                connections.close(cursor)
+            connections.release(lease)
+
+    _placeholder = "%s"
+
+    def _lease(self) -> Lease:
+        return connections.lease_of(connections.pools.of(self.full_details, self.schema))
+
+
+class Sqlite(_Borrowed, SQLiteConnection):
+    _placeholder = "?"
+
+
+class Postgres(_Borrowed, PostgresConnection):
+    pass
+
+
+class MySql(_Borrowed, MySQLConnection):
+    pass
+
+
+def _pool(resolver: Any, name: str | None) -> Pool:
+    details = resolver.get_connection_details()
+    return connections.pools.of(details[name or details["default"]], None)
+
+
+def _begin_transaction(self: Any, name: str | None = None) -> Any:
+    """Begin a transaction of the current request, job or thread; in an open one, set a savepoint."""
+    connections.lease_of(_pool(self, name)).begin()
+    details = self.get_connection_details()
+    name = name or details["default"]
+    kind = self.connection_factory.make(details[name]["driver"])
+    return kind(**self.get_connection_information(name), name=name)
+
+
+def _commit(self: Any, name: str | None = None) -> None:
+    lease = connections.lease_of(_pool(self, name))
+    try:
+        lease.commit()
+    finally:
+        connections.release(lease)
+
+
+def _rollback(self: Any, name: str | None = None) -> None:
+    lease = connections.lease_of(_pool(self, name))
+    try:
+        lease.rollback()
+    finally:
+        connections.release(lease)
+
+
+@contextmanager
+def _transaction(self: Any, name: str | None = None) -> Iterator[Any]:
+    """Run a ``with`` block in a transaction, which is rolled back if the block raises."""
+    self.begin_transaction(name)
+    try:
+        yield self
+    except BaseException:
+        self.rollback(name)
+        raise
+    self.commit(name)
+
+
+def _chunk(self: Any, amount: int) -> Iterator[Any]:
+    """Read a result in parts. The ORM's own puts the values into the statement, where a quote is not escaped."""
+    query = self.to_qmark()
+    for rows in self.new_connection().select_many(query, self._bindings, amount):
+        yield self.prepare_result(rows)
+
+
+def install() -> None:
+    """Let the ORM of this process use the connections of this module."""
+    kinds: dict[str, Any] = {"SQLiteConnection": Sqlite, "PostgresConnection": Postgres, "MySQLConnection": MySql}
+    for name, kind in kinds.items():
+        setattr(masoniteorm.connections, name, kind)  # where each resolver finds them
+        masoniteorm.connections.ConnectionFactory.register(kind.name, kind)
+    ConnectionResolver.begin_transaction, ConnectionResolver.transaction = _begin_transaction, _transaction
+    ConnectionResolver.commit, ConnectionResolver.rollback = _commit, _rollback
+    QueryBuilder.chunk = _chunk
+
+
+class DatabaseProvider(Provider):
+    """Makes the ORM safe under threads. Named in ``config/providers.py``, after ``SettingsProvider``.
+
+    Binds ``database`` and ``resolver``: the ``DB`` of ``config/database.py``. With ``READY_DATABASE``, binds
+    ``database.is_ready``, which ``/health/ready`` asks.
+    """
+
+    def register(self) -> None:
+        database = self.application.make("config").get("database.db")
+        if database is None:
+            print("Cannot start: DatabaseProvider needs config/database.py with DATABASES and DB.", file=sys.stderr)
+            raise SystemExit(CANNOT_START)
+        install()
+        self.application.bind("database", database)
+        self.application.bind("resolver", database)  # Masonite's name
+        if not self.application.has("settings"):
+            return
+        settings = self.application.make("settings")
+        DatabaseUnavailable.status = 503 if settings.database_503 else None
+        if not self.application.is_running_in_console():
+            connections.limits.connections = settings.threads + settings.streams
+            connections.limits.statement_seconds = STATEMENT_SECONDS
+        if settings.ready_database:
+            probe = connections.Probe(lambda: _pool(database, None), READY_SECONDS)
+            self.application.bind("database.is_ready", probe.is_ready)
