@@ -10,7 +10,7 @@ from package_tests.support.gateway import GATEWAY
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import is_configuration
 
-collect_ignore = ["project"]  # its tests run in copies of it
+collect_ignore = ["project", "project_services"]  # their tests run in copies of them
 
 
 def pytest_itemcollected(item):

@@ -16,7 +16,8 @@ from masonite.validation.providers import ValidationProvider
 from package_tests.support.applications import application
 from package_tests.support.project import copy_of_the_project
 from package_tests.support.servers import clean_environment, free_port
-from zuplo_origin.services.rejected import CANNOT_START, MIDDLEWARE, PROVIDERS
+from zuplo_origin.services.rejected import MIDDLEWARE, PROVIDERS
+from zuplo_origin.services.start import CANNOT_START
 
 ELSEWHERE = {each.__name__: each for each in (ApiProvider, LoggingProvider, NotificationProvider)}
 

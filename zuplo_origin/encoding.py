@@ -32,6 +32,14 @@ def encode_base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
+def derived_key(secret: bytes, purpose: str) -> bytes:
+    """Return 32 bytes derived from ``secret`` for ``purpose`` alone (HKDF with SHA-256, RFC 5869)."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), 32, None, b"zuplo-origin " + purpose.encode()).derive(secret)
+
+
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_FLOAT = frozenset({str, int, bool, type(None)})
 _WHITE_SPACE = " \t\r\n"

@@ -182,14 +182,15 @@ class Application(MasoniteApplication):
 
     def add_providers(self, *providers: Any) -> "Application":
         """Register ``providers``, in this order. Exit if one of them, or a middleware, cannot be used here."""
-        from zuplo_origin.services.rejected import stop_if_database_is_unsafe, stop_if_rejected
+        from zuplo_origin.services.rejected import stop_if_rejected
+        from zuplo_origin.services.start import complete
 
         if not self.has("commands"):
             self.bind("commands", NoCommands())
         stop_if_rejected(providers, self._middleware())
         super().add_providers(*providers)
         stop_if_rejected((), self._middleware())  # those that providers have added
-        stop_if_database_is_unsafe(self)
+        complete(self, self._middleware())
         return self
 
     def _middleware(self) -> list[Any]:

@@ -102,7 +102,7 @@ _COOKIE_OPTIONS: dict[str, Any] = {
     "timezone": None,
     "samesite": "Strict",
     "path": "/",
-    "encrypt": False,
+    "encrypt": True,  # by the middleware EncryptCookies, if it is registered
 }
 
 

@@ -58,6 +58,10 @@ class Response(MasoniteResponse):
             self._cookie_jar = Cookies()
         return self._cookie_jar
 
+    @property
+    def added_cookies(self) -> list[Any]:
+        return [] if self._cookie_jar is None else list(self._cookie_jar.cookies.values())
+
     def json(self, payload: Any, status: Any = None) -> bytes:
         """Send ``payload`` as JSON. Raises ``ValueError`` or ``TypeError`` if JSON has no such value (``NaN``).
 

@@ -7,19 +7,35 @@ service is imported when its provider is: an application that does not use it do
 import importlib
 from typing import Any
 
-PROVIDERS: dict[str, str] = {
+MODULES = {
+    "AuthorizationProvider": "authorization",
+    "CacheProvider": "cache",
+    "CacheUnavailable": "cache",
+    "CallerLimiter": "rates",
+    "CorsMiddleware": "cors",
+    "Crypt": "encryption",
     "DatabaseProvider": "database",
     "DatabaseUnavailable": "database",
+    "EncryptCookies": "cookies",
+    "EncryptionProvider": "encryption",
+    "EventProvider": "events",
+    "HashServiceProvider": "hashing",
+    "HelpersProvider": "helpers",
+    "LoggingProvider": "logs",
+    "RateProvider": "rates",
+    "ThrottleRequestsMiddleware": "rates",
     "UniqueViolation": "database",
+    "ValidationProvider": "validation",
+    "compact": "helpers",
 }
 """Names that users import from here, to the module of this package that defines them."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PROVIDERS:
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{PROVIDERS[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *PROVIDERS]
+    return [*globals(), *MODULES]

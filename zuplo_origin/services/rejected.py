@@ -4,12 +4,10 @@ They keep the state of one request in an object of the process, or need sessions
 ``zuplo_origin.http``. ``docs/services.md`` describes each service.
 """
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-CANNOT_START = 3
-"""Exit status, the same as for invalid settings."""
+from .start import stop
 
 _OURS = "not safe under threads; import {name} from zuplo_origin.services instead"
 _NO_SESSIONS = "this application has no sessions; keep a caller's state in the cache or the database"
@@ -66,19 +64,8 @@ _CALLED = {
 def stop_if_rejected(providers: Iterable[Any], middleware: Iterable[Any]) -> None:
     """Print a sentence for each class with which the application does not start, and exit; return if there is none."""
     found = [*_sentences(providers, PROVIDERS, ("register",)), *_sentences(middleware, MIDDLEWARE, ("before", "after"))]
-    if found:
-        count = "1 provider or middleware" if len(found) == 1 else f"{len(found)} providers or middleware"
-        print("\n  ".join([f"Cannot start: {count} of Masonite cannot be used.", *found]), file=sys.stderr)
-        raise SystemExit(CANNOT_START)
-
-
-def stop_if_database_is_unsafe(application: Any) -> None:
-    """Exit a server with ``config/database.py``, but without the provider that makes the ORM safe under threads."""
-    configured = application.has("config") and application.make("config").get("database.db") is not None
-    if configured and not application.has("database") and not application.is_running_in_console():
-        add = "add DatabaseProvider of zuplo_origin.services to config/providers.py, in place of ORMProvider"
-        print(f"Cannot start: config/database.py: the ORM is not safe under threads by itself; {add}.", file=sys.stderr)
-        raise SystemExit(CANNOT_START)
+    count = "1 provider or middleware" if len(found) == 1 else f"{len(found)} providers or middleware"
+    stop(found, f"Cannot start: {count} of Masonite cannot be used.")
 
 
 def _sentences(classes: Iterable[Any], table: dict[str, str], methods: tuple[str, ...]) -> Iterator[str]:

@@ -1,0 +1,49 @@
+"""What providers of services do when the application starts: read ``config/``, and stop if it is invalid."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+CANNOT_START = 3
+"""Exit status, the same as for invalid settings."""
+
+
+def configured(application: Any, path: str) -> Any:
+    """Return what ``config/`` has at ``path``, as it was written there. Masonite's ``config`` wraps dicts."""
+    value = application.make("config").get(path)
+    return value.to_dict() if hasattr(value, "to_dict") else value
+
+
+def stop(problems: Iterable[str], title: str = "Cannot start.") -> None:
+    """Print ``title`` and ``problems``, and exit; return if there are none."""
+    found = list(problems)
+    if found:
+        print("\n  ".join([title, *found]), file=sys.stderr)
+        raise SystemExit(CANNOT_START)
+
+
+def is_server(application: Any) -> bool:
+    """Return whether the process serves requests: a command such as ``migrate`` needs no complete configuration."""
+    return not application.is_running_in_console() or sys.argv[1:2] == ["serve"]
+
+
+def complete(application: Any, middleware: Iterable[Any]) -> None:
+    """Make safe what the providers have bound, and let each ``middleware`` with ``at_start`` check its configuration.
+
+    Exit if the ORM is configured without the provider that makes it safe.
+    """
+    if "validator" in application.objects.shared:
+        from .validation import isolate_validator
+
+        isolate_validator(application)
+    if "masonite.helpers.compact" in sys.modules:
+        from .helpers import mend_compact
+
+        mend_compact()
+    configured_database = application.has("config") and application.make("config").get("database.db") is not None
+    if configured_database and not application.has("database") and not application.is_running_in_console():
+        add = "add DatabaseProvider of zuplo_origin.services to config/providers.py, in place of ORMProvider"
+        stop([f"config/database.py: the ORM is not safe under threads by itself; {add}."])
+    for each in middleware:
+        if hasattr(each, "at_start"):
+            each.at_start(application)
