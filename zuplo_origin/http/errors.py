@@ -122,7 +122,7 @@ class JsonExceptionHandler:
             return error(response, status, exception.details, headers, exception.error)
         body = exception.get_response() if hasattr(exception, "get_response") else None
         if body is None or type(exception).__module__.startswith("masonite"):
-            return error(response, status, _denial(exception), headers)
+            return error(response, status, None, headers)
         response.with_headers(headers).json({"error": body} if isinstance(body, str) else body, status=status)
         return response
 
@@ -148,12 +148,6 @@ class JsonExceptionHandler:
             body = {"error": phrase(500), "exception": described(exception, Path(self.application.base_path))}
             response.json(body, status=500)
         return response
-
-
-def _denial(exception: BaseException) -> str | None:
-    """Return the message with which a policy denies (``self.deny("…")``)."""
-    message = getattr(exception, "message", None) if type(exception).__name__ == "AuthorizationException" else None
-    return None if message == "Action not authorized" else message
 
 
 def _status_of(exception: BaseException) -> int | None:

@@ -1,4 +1,4 @@
-"""What providers of services do when the application starts: read ``config/``, and stop if it is invalid."""
+"""The start of the application: read ``config/``, and stop if it is invalid."""
 
 import sys
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What an application registers with its services."""
+"""Policies, gates, listeners and limiters of an application."""
 
 from app.policies.DocumentPolicy import Document, DocumentPolicy
 from masonite.facades import Gate, RateLimiter
