@@ -7,7 +7,7 @@ service is imported when its provider is: an application that does not use it do
 import importlib
 from typing import Any
 
-MODULES = {
+PROVIDERS: dict[str, str] = {
     "AuthorizationProvider": "authorization",
     "CacheProvider": "cache",
     "CacheUnavailable": "cache",
@@ -32,10 +32,10 @@ MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in MODULES:
+    if name not in PROVIDERS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{PROVIDERS[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *MODULES]
+    return [*globals(), *PROVIDERS]
