@@ -111,6 +111,7 @@ class TestCase(unittest.TestCase):
             transactions: Any = self
             transactions.startTestRun()
             self.addCleanup(transactions.stopTestRun)
+        self._faked: dict[str, tuple[Any, Any]] = {}
 
     def acting_as(self, scope: str = "", sub: str | None = "tester", **claims: Any) -> "TestCase":
         """Send a valid token with each request from now on.
@@ -149,6 +150,25 @@ class TestCase(unittest.TestCase):
     def craft(self, command: str, arguments: str = "") -> TestCommand:
         """Run a craft command: ``self.craft("routes:list").assertOutputContains("/orders")``."""
         return TestCommand(self.application).run(command, arguments)
+
+    def fake(self, binding: str) -> Any:
+        """Replace ``mail``, ``notification`` or ``queue`` by its fake until the end of the test, and return it."""
+        fake, objects = self.application.make(f"mock.{binding}"), self.application.objects
+        fake.reset()
+        if binding not in self._faked:
+            self._faked[binding] = objects.scoped.get(binding), objects.shared.get(binding)
+            self.addCleanup(self.restore, binding)
+        self.application.bind(binding, fake)
+        return fake
+
+    def restore(self, binding: str) -> None:
+        """Replace the fake of a service by the service. Does nothing if there is no fake."""
+        if binding in self._faked:
+            scoped, shared = self._faked.pop(binding)
+            if scoped is not None:
+                self.application.scoped(binding, *scoped)
+            else:
+                self.application.bind(binding, shared)
 
     # Masonite's names
     actingAs = acting_as

@@ -12,7 +12,6 @@ left out:
 ``api:install``
 ``install``, ``project``, ``new``  they start a new project
 ``package:publish``                it copies views and assets of packages
-``notification:table``             no notification channel of this project stores notifications
 ``down``, ``up``                   no server here reads ``.down``: stop requests at the gateway
 ``db:shell``, ``model:docstring``  they need the database's own client, or only print text to copy
 =================================  =================================================================================
@@ -22,11 +21,14 @@ import os
 import pydoc
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cleo.ui.table import Table
 from masonite.commands import QueueFailedCommand, QueueRetryCommand, QueueTableCommand, QueueWorkCommand
+from masonite.notification.commands import NotificationTableCommand
 from masonite.scheduling.commands import ScheduleRunCommand
+from masonite.utils.time import migration_timestamp
 from masoniteorm.commands import (
     MigrateCommand,
     MigrateFreshCommand,
@@ -83,16 +85,99 @@ def deployment_commands(application: Any) -> list[Any]:
     ]
     for command in database:
         command.table = partial(_OldTable, command)
-    queue = [QueueWorkCommand(application), QueueRetryCommand(application)]
+    queue = [WorkCommand(application), RetryCommand(application)]
     return [
         RouteListCommand(application),
         *(in_project(command, application, lacks_database) for command in database),
         in_project(SeedRunCommand(directory=seeds), application, lacks_seeder),
         in_project(QueueTableCommand(), application),
         in_project(QueueFailedCommand(), application),
+        in_project(TableCommand(), application),
         *(in_project(command, application, lacks_queue) for command in queue),
         in_project(ScheduleRunCommand(application), application, lacks_scheduler),
     ]
+
+
+class WorkCommand(QueueWorkCommand):
+    """
+    Runs the jobs of a queue until TERM or INT, which let the job that runs end
+
+    queue:work
+        {--c|connection=? : The database connection of the driver database}
+        {--queue=? : The queue to take jobs from}
+        {--d|driver=? : The driver}
+        {--p|poll=? : Seconds between two look-ups while there is no job}
+        {--attempts=? : How often a job is tried before it is a failed one}
+    """
+
+    def handle(self) -> int:
+        from masonite.exceptions import QueueException
+
+        options = {name: self.option(name) for name in ("connection", "queue", "driver", "poll", "attempts")}
+        try:
+            self.app.make("queue").consume(options)
+        except (QueueException, ValueError) as error:
+            return fail(self, error)
+        return 0
+
+
+class RetryCommand(QueueRetryCommand):
+    """
+    Puts the failed jobs of a queue back onto it
+
+    queue:retry
+        {--c|connection=? : The database connection of the driver database}
+        {--queue=? : The queue}
+        {--d|driver=? : The driver}
+    """
+
+    def handle(self) -> int:
+        from masonite.exceptions import QueueException
+
+        options = {name: self.option(name) for name in ("connection", "queue", "driver")}
+        try:
+            self.app.make("queue").retry(options)
+        except QueueException as error:
+            return fail(self, error)
+        return 0
+
+
+class TableCommand(NotificationTableCommand):
+    """
+    Creates a migration for the table of notifications
+
+    notification:table
+        {--d|--directory=databases/migrations : The folder of the migration}
+    """
+
+    def handle(self) -> int:
+        name = f"{migration_timestamp()}_create_notifications_table.py"
+        file = Path(self.option("directory")) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(NOTIFICATIONS)
+        self.info(f"Migration file created: {file}")
+        return 0
+
+
+NOTIFICATIONS = '''from masoniteorm.migrations import Migration
+
+
+class CreateNotificationsTable(Migration):
+    def up(self):
+        """Run the migrations."""
+        with self.schema.create("notifications") as table:
+            table.string("id", 36).primary()
+            table.string("type")
+            table.text("data")
+            table.morphs("notifiable")
+            table.datetime("read_at").nullable()
+            table.timestamps()
+
+    def down(self):
+        """Revert the migrations."""
+        self.schema.drop("notifications")
+'''
+"""Masonite's own migration has an integer as ``id``, but the notifications are stored with UUIDs."""
 
 
 def in_project(command: Any, application: Any, requirement: Requirement | None = None) -> Any:
@@ -169,10 +254,10 @@ def lacks_seeder(application: Any, command: Any) -> str | None:
 def lacks_queue(application: Any, command: Any) -> str | None:
     if application.has("queue"):
         return None
-    return "no queue is configured; add config/queue.py, and Masonite's QueueProvider to config/providers.py"
+    return "no queue is configured; add config/queue.py, and zuplo_origin.services.QueueProvider to config/providers.py"
 
 
 def lacks_scheduler(application: Any, command: Any) -> str | None:
     if application.has("scheduler"):
         return None
-    return "no tasks are configured; add Masonite's ScheduleProvider to config/providers.py"
+    return "no tasks are configured; add zuplo_origin.services.ScheduleProvider to config/providers.py"

@@ -32,6 +32,7 @@ class Metrics(KeyObserver):
         self._request_counters: dict[tuple[str, str, int], Counter] = {}  # labels() takes a lock
         rejections = self._counter("jwt_refusals", "Requests that the guard rejected, by reason.", "reason")
         self._rejections = {reason: rejections.labels(reason.value) for reason in Reason}
+        self._jobs = self._counter("queue_jobs", "Jobs, by queue driver and outcome.", "driver", "outcome")
         self._verification = self._histogram(
             "jwt_verification_seconds",
             "Seconds to verify an accepted token, including a wait for its key.",
@@ -75,6 +76,10 @@ class Metrics(KeyObserver):
         counter.inc()
         if request.rejected is not None:
             self._rejections[request.rejected.reason].inc()
+
+    def job(self, driver: str, outcome: str) -> None:
+        """Count a job: ``pushed``, ``rejected``, ``done``, ``retried`` or ``failed``."""
+        self._jobs.labels(driver, outcome).inc()
 
     def verified(self, algorithm: str, seconds: float) -> None:
         self._verification.labels(algorithm).observe(seconds)

@@ -213,6 +213,7 @@ async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Conn
         raise RuntimeError("granian ended unexpectedly")
     loop.remove_reader(pipes.drain)
     adapter.is_draining = True
+    ends_at = time.monotonic() + settings.drain_seconds + FINISHING_SECONDS
     if _is_closed(pipes.end):
         application.bind("draining", True)
     await asyncio.sleep(settings.drain_seconds)
@@ -222,6 +223,8 @@ async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Conn
     await asyncio.wait([serving], timeout=FINISHING_SECONDS - 2 - FIRST_REQUEST_SECONDS)
     adapter.is_ending = True
     await asyncio.wait([serving], timeout=1)
+    if application.has("queue.async"):  # the threads that run jobs end with this process
+        await asyncio.to_thread(application.make("queue.async").stop, ends_at - time.monotonic())
     if not serving.done():
         logging.shutdown()
         os._exit(0)  # without waiting for threads that still work

@@ -7,7 +7,7 @@ service is imported when its provider is: an application that does not use it do
 import importlib
 from typing import Any
 
-PROVIDERS: dict[str, str] = {
+MODULES = {
     "AuthorizationProvider": "authorization",
     "CacheProvider": "cache",
     "CacheUnavailable": "cache",
@@ -22,10 +22,16 @@ PROVIDERS: dict[str, str] = {
     "HashServiceProvider": "hashing",
     "HelpersProvider": "helpers",
     "LoggingProvider": "logs",
+    "MailProvider": "mail",
+    "NotificationProvider": "notifications",
+    "QueueProvider": "queues",
     "RateProvider": "rates",
+    "ScheduleProvider": "schedule",
+    "StorageProvider": "storage",
     "ThrottleRequestsMiddleware": "rates",
     "UniqueViolation": "database",
     "ValidationProvider": "validation",
+    "ViewProvider": "views",
     "compact": "helpers",
 }
 """Names that users import from here, to the module of this package that defines them."""
