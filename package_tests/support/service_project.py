@@ -267,8 +267,9 @@ class ServicesController(Controller):
 
     def store(self, request: Request, storage: Storage):
         user, number = request.query("user"), request.query("number")
-        for disk in ("local", "other"):
-            storage.disk(disk).put(f"{user}/{number}", f"{disk} {user} {number}")
+        disks = {name: storage.disk(name) for name in ("local", "other")}
+        for name, disk in disks.items():
+            disk.put(f"{user}/{number}", f"{name} {user} {number}")
         return {disk: storage.disk(disk).get(f"{user}/{number}") for disk in ("local", "other")}
 
     def upload(self, request: Request, storage: Storage):

@@ -45,7 +45,11 @@ class SmtpServer:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                _Session(owner, self).run()
+                session = _Session(owner, self)
+                try:
+                    session.run()
+                finally:
+                    session.close()
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -76,6 +80,10 @@ class _Session:
     def _encrypt(self) -> None:
         self._connection = self._server.context.wrap_socket(self._connection, server_side=True)
         self._is_encrypted = True
+
+    def close(self) -> None:
+        self._file.close()
+        self._connection.close()
 
     def _say(self, *lines: str) -> None:
         self._file.write("".join(f"{line}\r\n" for line in lines).encode())

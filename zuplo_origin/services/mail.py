@@ -235,7 +235,7 @@ class TerminalDriver(MasoniteTerminalDriver):
         if options.get("text_content"):
             parts.append(f"Text Content: {options['text_content']}")
         attached = [
-            f"Attachment {number}: {each.alias} from {each.path}"
+            f"Attachment {number}: {_checked('attachment', each.alias)} from {each.path}"
             for number, each in enumerate(options.get("attachments") or [], 1)
         ]
         if attached:
