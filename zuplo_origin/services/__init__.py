@@ -38,10 +38,10 @@ MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PROVIDERS:
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{PROVIDERS[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *PROVIDERS]
+    return [*globals(), *MODULES]
