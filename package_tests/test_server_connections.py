@@ -1,13 +1,16 @@
 """Addresses, TLS, side ports and idle connections of the production server."""
 
+import contextlib
 import http.client
 import json
+import os
 import signal
 import socket
 import ssl
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +18,8 @@ from package_tests.support.certificates import Authority
 from package_tests.support.controllers import LIMIT, connect, is_listening, reload, wait_until
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import free_port, production
+from zuplo_origin.server.connections import FIRST_REQUEST_SECONDS
+from zuplo_origin.server.memory import budget, memory_limit
 
 SETTINGS = {"WEB_CONCURRENCY": "1", "JWT_AUDIENCE": "*"}
 
@@ -260,3 +265,89 @@ def test_client_that_connected_before_the_server_stops_accepting_is_served(issue
 
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert server.process.wait(LIMIT) == 0
+
+
+PIPELINED = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+
+
+def send_until_closed(connection, data):
+    """Send `data` again and again without reading a response, until the server closes the connection."""
+    connection.settimeout(LIMIT)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while True:
+            connection.sendall(data)
+
+
+def test_connection_whose_responses_are_never_read_is_closed_after_send_timeout(issuer, tmp_path):
+    with ready_server(issuer, tmp_path, SEND_TIMEOUT="1") as server, connect(server.port) as connection:
+        began = time.monotonic()
+        send_until_closed(connection, PIPELINED)
+        assert time.monotonic() - began >= 1
+        assert server.get("/health/live")[0] == 200
+
+
+def test_connections_whose_responses_are_never_read_are_closed_when_they_hold_too_much_memory(issuer, tmp_path):
+    with ready_server(issuer, tmp_path, SEND_TIMEOUT="600") as server, ExitStack() as opened:
+        clients = [opened.enter_context(connect(server.port)) for _ in range(100)]
+        threads = [threading.Thread(target=send_until_closed, args=(each, PIPELINED)) for each in clients]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: sum(not thread.is_alive() for thread in threads) >= 50)  # each holds up to 4 MiB, of 32
+        assert server.get("/health/live")[0] == 200
+        for client in clients:
+            with contextlib.suppress(OSError):  # the server has closed it
+                client.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+
+
+def test_connections_without_a_whole_request_are_closed_before_idle_ones(issuer, tmp_path):
+    with ready_server(issuer, tmp_path, MAX_CONNECTIONS="64") as server, ExitStack() as opened:
+        honest = opened.enter_context(connect(server.port))
+        assert request_on(honest).startswith(b"HTTP/1.1 200")
+        dripping = [opened.enter_context(connect(server.port)) for _ in range(50)]
+        for each in dripping:
+            each.sendall(b"GET /health/live HTTP/1.1\r\nX-Slow: ")
+        ended, slow = threading.Event(), threading.Thread(target=lambda: drip(dripping, ended))
+        slow.start()
+        try:
+            time.sleep(FIRST_REQUEST_SECONDS)
+            for _ in range(20):
+                opened.enter_context(connect(server.port))
+            wait_until(lambda: any(is_closed(each) for each in dripping))
+        finally:
+            ended.set()
+            slow.join()
+        assert request_on(honest).startswith(b"HTTP/1.1 200")
+
+
+def drip(connections, ended):
+    while not ended.wait(0.1):
+        for each in connections:
+            with contextlib.suppress(OSError):
+                each.send(b"a")
+
+
+def is_closed(connection):
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("mib", "processes", "expected"),
+    [(65536, 2, (2048, 32, 32)), (512, 2, (1365, 16, 16)), (256, 2, (682, 8, 8)), (64, 4, (85, 1, 1))],
+)
+def test_limits_of_a_worker_fit_the_memory_of_its_container(mib, processes, expected):
+    settings = SimpleNamespace(processes=processes, max_connections=2048)
+    found = budget(settings, mib * 2**20)
+
+    assert (found.connections, found.bodies // 2**20, found.unread // 2**20) == expected
+
+
+def test_memory_limit_is_not_above_the_memory_of_the_machine():
+    assert 0 < memory_limit() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

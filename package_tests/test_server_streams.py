@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from contextlib import ExitStack, closing, contextmanager
 
 import pytest
@@ -283,3 +284,24 @@ def test_many_streams_in_sequence_leave_no_threads(server):
             threads.append(int(next(line for line in status if line.startswith("Threads")).split()[1]))
 
     assert max(threads) - min(threads) <= 2
+
+
+def test_stream_that_is_never_read_is_ended_after_send_timeout(tmp_path):
+    with stream_server(tmp_path, SEND_TIMEOUT="1", WEB_STREAMS="1") as server, connect(server.port) as connection:
+        connection.sendall(b"GET /rows HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: lines_of(server, "/rows"))
+        assert lines_of(server, "/rows")[-1]["complete"] is False
+        assert server.get("/one")[0] == 200  # its place is free again
+
+
+def test_stream_that_is_read_slowly_is_sent_whole(tmp_path):
+    with stream_server(tmp_path, SEND_TIMEOUT="1") as server, connect(server.port) as connection:
+        connection.sendall(b"GET /rows HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for _ in range(8):  # longer than SEND_TIMEOUT
+            assert connection.recv(1 << 20)
+            time.sleep(0.5)
+        text = b""
+        while chunk := connection.recv(1 << 20):
+            text = chunk if len(chunk) > 10 else text + chunk
+
+    assert text.endswith(b"0\r\n\r\n")

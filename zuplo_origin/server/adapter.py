@@ -39,11 +39,15 @@ class Adapter:
     No byte of the body is received before. ``threads`` is the number of requests that are worked on at once,
     ``streams`` the number of streamed responses that are open at once, each in a thread of its own. If ``is_draining``
     is set, responses carry ``Connection: close``; if ``is_ending`` is set, open streams are ended. ``busy`` holds the
-    addresses of the clients whose requests are in progress.
+    addresses of the clients whose requests are in progress, ``sent`` the number of bytes of all responses.
+
+    ``send_seconds`` is the time in which a client must take a part of a stream, unless the kernel watches over it.
     """
 
     def __init__(self, application: Any, threads: int, streams: int, bodies: Bodies, send_seconds: float) -> None:
-        self.application, self.bodies, self.send_seconds = application, bodies, send_seconds
+        self.application, self.bodies = application, bodies
+        self.send_seconds: float | None = send_seconds
+        self.sent = 0
         self._number_of_threads = threads
         self.stream_slots = threading.BoundedSemaphore(streams)
         self.is_draining = self.is_ending = False
@@ -102,6 +106,7 @@ class Exchange:
         if response is not None:
             status, headers, body = response
             await self._start(status, headers)
+            self._adapter.sent += len(body)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
         if self._has_unread_body:
             await _linger(self._receive)
@@ -171,6 +176,7 @@ class Exchange:
             await self._start(status, headers)
             while chunk := await outbox.take():
                 message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                self._adapter.sent += len(chunk)
                 await asyncio.wait_for(_awaited(self._send(message)), self._adapter.send_seconds)
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

@@ -9,12 +9,12 @@ from typing import IO, Any
 
 from zuplo_origin.observability.logs import Event
 
+from .memory import BODIES_BYTES
+
 log = logging.getLogger("zuplo_origin.server")
 
 Receive = Callable[[], Awaitable[Any]]
 
-MEMORY = 32 * 1_048_576
-"""Bytes of bodies that a process keeps in memory; the rest is written to temporary files."""
 MEMORY_OF_ONE = 1_048_576
 """Bytes of one body that are kept in memory."""
 
@@ -38,11 +38,12 @@ class BodyError(Exception):
 class Bodies:
     """Receives bodies, within limits of memory and time. ``folder`` is where large ones are spooled.
 
-    Bodies of ``usual_limit`` bytes at most must arrive within ``seconds``.
+    Bodies of ``usual_limit`` bytes at most must arrive within ``seconds``. ``memory`` is the number of bytes that are
+    kept in memory, of all bodies together.
     """
 
-    def __init__(self, seconds: float, usual_limit: int, folder: str | None = None) -> None:
-        self._seconds, self._usual_limit, self.folder = seconds, usual_limit, folder
+    def __init__(self, seconds: float, usual_limit: int, folder: str | None = None, memory: int = BODIES_BYTES) -> None:
+        self._seconds, self._usual_limit, self.folder, self._memory = seconds, usual_limit, folder, memory
         self._in_memory = 0
 
     async def receive(self, receive: Receive, limit: int) -> "Body":
@@ -68,7 +69,7 @@ class Bodies:
 
     def reserve(self, size: int) -> bool:
         """Reserve ``size`` bytes of memory; return ``False`` if that exceeds the process's limit."""
-        if self._in_memory + size > MEMORY:
+        if self._in_memory + size > self._memory:
             return False
         self._in_memory += size
         return True

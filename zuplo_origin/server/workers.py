@@ -38,6 +38,7 @@ from zuplo_origin.settings import BadSettings, Settings, read_settings
 from . import connections
 from .adapter import Adapter
 from .bodies import Bodies
+from .memory import budget, memory_limit
 
 log = logging.getLogger("zuplo_origin.server")
 
@@ -45,6 +46,8 @@ MAX_HEADERS = 32_768
 """Bytes of a request's line and headers that granian reads at a time. It responds with 431 to headers that take more
 than two such reads, or to more than 100 headers.
 """
+STARTING_STEPS = 16
+"""Steps of the event loop within which granian listens: it takes two."""
 SPARE_FILES = 256
 """File descriptors that are not for connections."""
 FINISHING_SECONDS = 8.0
@@ -180,10 +183,11 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
 
 
 async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Connection) -> None:
-    bodies = Bodies(settings.body_seconds, settings.max_body, settings.upload_folder)
+    limits = budget(settings, memory_limit())
+    bodies = Bodies(settings.body_seconds, settings.max_body, settings.upload_folder, limits.bodies)
     adapter = Adapter(application, settings.threads, settings.streams, bodies, settings.send_seconds)
-    limit = _max_connections(settings.max_connections)
-    connections.watch(settings.port, limit, adapter.busy)
+    limit = _max_connections(limits.connections)
+    connections.Watch(settings.port, limit, limits.unread, adapter).start()
     granian = Granian(
         adapter,
         address=settings.host,
@@ -203,6 +207,11 @@ async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Conn
         http1_settings=HTTP1Settings(header_read_timeout=int(settings.keep_alive * 1000), max_buffer_size=MAX_HEADERS),
     )
     serving = asyncio.create_task(granian.serve())
+    for _ in range(STARTING_STEPS):
+        await asyncio.sleep(0)
+        if connections.limit_sending(settings.port, settings.send_seconds):
+            adapter.send_seconds = None
+            break
     reporter = threading.Thread(target=_report_state, args=(application, settings, pipes, ready), daemon=True)
     reporter.start()
     loop, draining = asyncio.get_running_loop(), asyncio.Event()
