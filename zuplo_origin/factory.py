@@ -1,7 +1,6 @@
 """Build the objects that the providers in ``app/providers`` bind, from the settings."""
 
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from zuplo_origin.jwks.shared import BoundedStore, FileStore, SharedKeys
 from zuplo_origin.jwt.verifier import Issuer, TokenObserver, TokenVerifier
 from zuplo_origin.openapi.description import Description
 from zuplo_origin.settings import BadSettings, Settings, read_settings
+from zuplo_origin.waiting import Waiters
 
 CANNOT_START = 3
 """Exit status for invalid settings: gunicorn exits too, instead of restarting its workers forever."""
@@ -32,9 +32,9 @@ def make_settings(config: Any) -> Settings:
 def make_key_sets(settings: Settings, storage: str, observer: KeyObserver | None = None) -> KeySets:
     """Return a cached key set for each issuer. ``storage`` is the folder of a ``JWKS_STORE`` of files.
 
-    At most half of the threads wait for fetches, so that the others can verify tokens with cached keys.
+    As many threads as half of ``WEB_THREADS`` wait for fetches, beside those that serve other requests.
     """
-    waiters = threading.BoundedSemaphore(max(1, settings.threads // 2))
+    waiters = Waiters(max(1, settings.threads // 2))
     store = _make_store(settings, storage)
     key_sets = []
     for issuer in settings.issuers:

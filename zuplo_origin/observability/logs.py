@@ -7,7 +7,6 @@ import re
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TextIO
@@ -124,23 +123,26 @@ def _escaped(match: re.Match[str]) -> str:
 
 BATCH_SECONDS = 0.005
 """Seconds between two writes: the longest time that a line waits."""
-WAITING_LINES = 10_000
-"""Lines that may wait while standard error is not read. More are dropped and counted."""
+WAITING_LINES, WAITING_BYTES = 10_000, 8 * 1_048_576
+"""Lines, and their bytes, that may wait while standard error is not read. More are dropped and counted."""
 
 
 class LineHandler(logging.Handler):
-    """Writes each line to ``stream`` with one system call, without a lock.
+    """Writes each line to ``stream`` with one system call.
 
     With ``in_batches``, a thread writes the lines within ``BATCH_SECONDS``: one system call for each request would cost
     a fifth of the throughput, and a reader that stalls would block all requests. A process that is killed loses the
     lines that wait. Lines of up to 4 KiB are not interleaved with those of other processes in a pipe (POSIX,
     ``PIPE_BUF`` on Linux), nor in a file opened for appending.
+
+    Lines that cannot be written are dropped. ``on_drop`` is called with their number; the event ``log_lines_dropped``
+    follows when lines can be written again.
     """
 
     def __init__(self, stream: TextIO, in_batches: bool = False) -> None:
         super().__init__()
         self._number, self._in_batches = stream.fileno(), in_batches
-        self.dropped = 0
+        self.on_drop: Callable[[int], None] = lambda lines: None
         self._reset()
         if in_batches:
             os.register_at_fork(
@@ -148,7 +150,9 @@ class LineHandler(logging.Handler):
             )  # a fork does not copy the thread, and its lines belong to the parent
 
     def _reset(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._changes = threading.Lock()  # guards the next two, and is never held during a system call
+        self._lines: list[bytes] = []
+        self._bytes = self._unreported = 0
         self._is_writing = self._has_thread = False
         self._wakeup = threading.Semaphore(0)
 
@@ -162,17 +166,39 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-            if not self._in_batches:
-                self._write(line)
-            elif len(self._lines) < WAITING_LINES:
-                self._lines.append(line)
-                if not self._is_writing:
-                    self._is_writing = True
-                    self._wake()
-            else:
-                self.dropped += 1
         except Exception:
             self.handleError(record)
+            return
+        if self._in_batches:
+            self._put(line)
+            return
+        try:
+            self._write(line)
+        except OSError:
+            self._drop(1)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Count a record that cannot be formatted; the standard library's report could block (``sys.stderr``)."""
+        if self._in_batches:
+            self._drop(1)
+        else:
+            super().handleError(record)
+
+    def _put(self, line: bytes) -> None:
+        with self._changes:
+            fits = len(self._lines) < WAITING_LINES and self._bytes + len(line) <= WAITING_BYTES
+            if fits:
+                self._lines.append(line)
+                self._bytes += len(line)
+        if not fits:
+            self._drop(1)
+        elif not self._is_writing:
+            self._is_writing = True
+            self._wake()
+
+    def _drop(self, lines: int) -> None:
+        self._unreported += lines
+        self.on_drop(lines)
 
     def flush(self) -> None:
         """Wait until all lines are written, for one second at most."""
@@ -190,16 +216,23 @@ class LineHandler(logging.Handler):
         while True:
             self._wakeup.acquire()
             while self._lines:
-                batch = [self._lines.popleft() for _ in range(len(self._lines))]
+                with self._changes:
+                    batch, self._lines, self._bytes = self._lines, [], 0
                 try:
                     self._write(b"".join(batch))
+                    self._report_dropped()
                 except OSError:  # a closed pipe or a full disk: these lines are lost, later ones may be written
-                    self.dropped += len(batch)
+                    self._drop(len(batch))
                 time.sleep(BATCH_SECONDS)
             self._is_writing = False
             if self._lines:  # added by a thread that saw _is_writing before it became False
                 self._is_writing = True
                 self._wakeup.release()
+
+    def _report_dropped(self) -> None:
+        lines, self._unreported = self._unreported, 0
+        if lines:
+            logging.getLogger("zuplo_origin").warning(Event("log_lines_dropped", lines=lines))
 
     def _write(self, text: bytes) -> None:
         while text:

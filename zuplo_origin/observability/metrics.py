@@ -1,5 +1,6 @@
 """Prometheus metrics, and their exposition."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from zuplo_origin.jwks.observer import KeyObserver
 from zuplo_origin.jwt.reasons import Reason
 
 from . import COUNTING_FOLDER
+from .logs import LineHandler
 
 _VERIFICATION = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1, 10)
 _FETCH = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -53,6 +55,10 @@ class Metrics(KeyObserver):
         self._cooldown = self._counter(
             "jwks_cooldown_hits", "Fetches for unknown key ids that the cooldown prevented.", "issuer"
         )
+        dropped = self._counter("log_lines_dropped", "Log lines that were dropped because standard error was not read.")
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, LineHandler):
+                handler.on_drop = dropped.inc
         self._keys = self._gauge("jwks_keys", "Usable keys in the cached key set.")
         self._fetched = self._gauge("jwks_fetched_timestamp_seconds", "Time when the cached key set was fetched.")
         self._fresh = self._gauge("jwks_fresh_until_timestamp_seconds", "Time until which the cached key set is fresh.")

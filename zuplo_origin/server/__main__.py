@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 
@@ -12,6 +11,7 @@ from dotenv.parser import parse_stream
 from zuplo_origin.observability import COUNTING_FOLDER
 from zuplo_origin.observability.logs import set_up
 
+from .counters import counters_folder
 from .supervisor import Supervisor
 
 
@@ -39,11 +39,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until the supervisor handles them
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    set_up(os.environ.get("APP_ENV") or "production")
+    set_up(os.environ.get("APP_ENV") or "production", in_batches=True)
     with ExitStack() as stack:
         with suppress(OSError):  # no folder is writable: only metrics need one, and report it
-            folder = tempfile.TemporaryDirectory(prefix="zuplo-origin-metrics-")
-            os.environ[COUNTING_FOLDER] = stack.enter_context(folder)
+            os.environ[COUNTING_FOLDER] = stack.enter_context(counters_folder())
         try:
             return Supervisor(environment).run()
         finally:

@@ -40,7 +40,7 @@ Address = tuple[str, str]
 
 
 class Traffic(Protocol):
-    """The counts of the adapter: ``busy`` clients have a request in progress, ``sent`` is the bytes of all responses."""
+    """The counts of the adapter: clients with a request in progress, and the bytes of all responses."""
 
     busy: set[Any]
     sent: int

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from zuplo_origin.waiting import set_replacement
+
 OUTBOX_BYTES = 65_536
 """Bytes of a stream that are produced ahead of the client; its generator then waits."""
 
@@ -38,10 +40,12 @@ class Threads:
 
     def leave(self) -> None:
         """Start a thread in place of the calling one, which ends after the function that it runs."""
-        self._local.is_leaving = True
-        self._start()
+        if not getattr(self._local, "is_leaving", False):
+            self._local.is_leaving = True
+            self._start()
 
     def _serve(self) -> None:
+        set_replacement(self.leave)
         while not getattr(self._local, "is_leaving", False):
             future, function, arguments = self._work.get()
             try:
