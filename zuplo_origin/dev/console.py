@@ -27,8 +27,13 @@ from .issuer import BadKeyFile, Development
 
 log = logging.getLogger("zuplo_origin")
 
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_ZP_RID")
+
+
+def is_proxied(environ: Mapping[str, Any]) -> bool:
+    """Return whether a proxy or a tunnel has forwarded the request: it adds a header."""
+    return any(key in _PROXY_HEADERS or key.startswith("HTTP_X_FORWARDED") for key in environ)
 
 
 class LoopbackOnlyMiddleware(Middleware):
@@ -41,10 +46,10 @@ class LoopbackOnlyMiddleware(Middleware):
     def before(self, request: Any, response: Any) -> Any:
         environ = request.environ
         _, port = request.app.make("development.listens")
-        if environ.get("HTTP_HOST", "").lower() not in {f"{name}:{port}" for name in _LOOPBACK_NAMES}:
+        if environ.get("HTTP_HOST", "").lower() not in {f"{name}:{port}" for name in LOOPBACK_NAMES}:
             log.warning("rejected: Host is not 127.0.0.1:%s or localhost:%s", port, port)
             raise HttpException(400)
-        if any(key in _PROXY_HEADERS or key.startswith("HTTP_X_FORWARDED") for key in environ):
+        if is_proxied(environ):
             log.warning("rejected: forwarded by a proxy; set JWT_ISSUER to serve a gateway")
             raise HttpException(400)
         return request

@@ -22,6 +22,11 @@ _MASONITE = {"ModelNotFound": 404, "HTTP404": 404}
 """Exceptions of Masonite's ORM that have a status, but no ``get_status``."""
 
 
+ERROR_PAGE = "development.error_page"
+"""The key of a function of request, response and exception that shows a browser a page, and returns whether it did.
+Only ``craft serve`` binds it."""
+
+
 class HttpException(Exception):
     """Raise it in a request to respond with ``status``: ``{"error": <its phrase>, "details": <details>}``.
 
@@ -145,6 +150,8 @@ class JsonExceptionHandler:
         log.error("unhandled_exception", extra={"fields": fields}, exc_info=exception)
         internal_error(response)
         if self.application.has("settings") and self.application.make("settings").debug:
+            if self.application.has(ERROR_PAGE) and self.application.make(ERROR_PAGE)(request, response, exception):
+                return response
             body = {"error": phrase(500), "exception": described(exception, Path(self.application.base_path))}
             response.json(body, status=500)
         return response
@@ -167,12 +174,21 @@ def described(exception: BaseException, base: Path) -> dict[str, Any]:
     own = [frame for frame in frames if _is_own(Path(frame.filename), base)]
     return {
         "type": type(exception).__name__,
-        "message": str(exception),
+        "message": _message(exception),
         "frames": [
             {"file": _relative(frame.filename, base), "line": frame.lineno, "function": frame.name}
             for frame in own or frames
         ],
     }
+
+
+def _message(exception: BaseException) -> str:
+    """Return the text of ``exception``, of which JSON and UTF-8 have every character."""
+    try:
+        text = str(exception)
+    except Exception:
+        return "the exception has no text: its __str__ raises"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _is_own(file: Path, base: Path) -> bool:

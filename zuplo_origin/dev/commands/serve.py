@@ -14,6 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
+from zuplo_origin.http.errors import ERROR_PAGE
 from zuplo_origin.observability.logs import warn_of_open_routes
 from zuplo_origin.settings import raw_value
 
@@ -82,6 +83,10 @@ class ServeCommand(PlainCommand):
         router.add(*(route for route in ROUTES if router.collision(route) is None))
 
     def _serve(self, host: str, port: int) -> int:
+        if self.app.make("settings").debug:
+            from zuplo_origin.dev import error_page
+
+            self.app.bind(ERROR_PAGE, error_page.show)
         reload = not self.option("dont-reload")
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
         if serving:
