@@ -124,8 +124,8 @@ def test_code_of_a_page_runs_in_its_order(page, tmp_path):
 
 
 def write(file, text):
-    """Write a block to its file; to the routes, it is added."""
-    file.write_text(f"{file.read_text()}\n{text}" if file.name == "web.py" else text)
+    """Write a block to its file; to the routes and the providers, it is added."""
+    file.write_text(f"{file.read_text()}\n{text}" if file.name in ("web.py", "providers.py") else text)
 
 
 def shape(value):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from masonite.controllers import Controller
+from masonite.events import Event
 from masonite.exceptions import AuthorizationException, ModelNotFoundException, ThrottleRequestsException
 from masonite.request import Request
 from masonite.response import Response
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from package_tests.support.applications import application
 from package_tests.support.wsgi_client import environ, request
 from zuplo_origin.http.errors import HttpException, ValidationFailed, phrase
+from zuplo_origin.http.kernel import Provider
 from zuplo_origin.http.routing import RouteError
 
 JSON = {"Content-Type": "application/json"}
@@ -219,22 +221,66 @@ def test_headers_of_masonites_exceptions_are_sent(monkeypatch):
     assert respond(Actions.raised).headers["x-conflict"] == "1"
 
 
-def test_handler_and_event_of_an_exception_are_called_as_in_masonite(monkeypatch):
-    fired, made = [], application(Route.get("/x", Actions.raised))
+class Listener:
+    """A listener of Masonite's events; the class is bound, as Masonite creates one for each event."""
+
+    fired: list = []  # noqa: RUF012
+
+    def handle(self, event, exception):
+        self.fired.append((event, exception))
+
+
+@pytest.mark.parametrize("pattern", ["masonite.exception.ValueError", "masonite.exception.*"])
+def test_handler_and_event_of_an_exception_are_called_as_in_masonite(monkeypatch, pattern):
+    made, error = application(Route.get("/x", Actions.raised)), ValueError("secret")
 
     class ValueErrorHandler:
         def handle(self, exception):
             return made.make("response").json({"error": "Handled"}, status=418)
 
-    made.bind("event", SimpleNamespace(fire=lambda name, exception: fired.append((name, exception))))
+    made.bind("event", Event(made))
+    made.make("event").listen(pattern, [Listener])
     made.bind("ValueErrorHandler", ValueErrorHandler())
-    error = ValueError("secret")
     monkeypatch.setattr(Actions, "error", error)
+    monkeypatch.setattr(Listener, "fired", [])
 
     response = request(made, "GET", "/x")
 
     assert (response.status, response.json) == (418, {"error": "Handled"})
-    assert fired == [("masonite.exception.ValueError", error)]
+    assert Listener.fired == [("masonite.exception.ValueError", error)]
+
+
+def test_listener_or_handler_that_raises_is_a_plain_500(monkeypatch, caplog):
+    made = application(Route.get("/x", Actions.raised))
+    made.bind("ValueErrorHandler", SimpleNamespace(handle=lambda exception: 1 / 0))
+    monkeypatch.setattr(Actions, "error", ValueError("secret"))
+
+    response = request(made, "GET", "/x")
+
+    assert (response.status, response.json) == (500, {"error": "Internal server error"})
+    assert "exception_handler_failed" in caplog.text
+
+
+def test_exception_handler_of_a_provider_replaces_the_usual_one(monkeypatch):
+    made = application(Route.get("/x", Actions.raised))
+
+    class Handler:
+        def __init__(self, application):
+            self.application = application
+
+        def handle(self, exception):
+            name = type(exception).__name__
+            return self.application.make("response").json({"mine": name}, status=getattr(exception, "status", 500))
+
+    class ErrorsProvider(Provider):
+        def register(self):
+            self.application.bind("exception_handler", Handler(self.application))
+
+    made.add_providers(ErrorsProvider)
+    monkeypatch.setattr(Actions, "error", ValueError("x"))
+
+    assert request(made, "GET", "/x").json == {"mine": "ValueError"}
+    assert (request(made, "GET", "/none").status, request(made, "POST", "/x").status) == (404, 405)
 
 
 def test_validation_of_masonite_is_422_with_every_fault(monkeypatch):

@@ -132,6 +132,9 @@ class EchoTest(TestCase):
         response.assertJsonExact({"items": {"a": 1, "b": 2}}).assertJsonCount(2, "items").assertJsonMissing("items.c")
         with pytest.raises(AssertionError):
             response.assertJsonPath("items.a", 2)
+        response.response.content = b"[1, 2, 3]"
+        with pytest.raises(AssertionError):
+            response.assertJsonCount(3).assertJsonCount(2)
 
     def test_content_headers_and_redirects_are_asserted_on(self):
         response = self.get("/headers").assertContains("two").assertNotContains("four")

@@ -86,6 +86,13 @@ class TestResponse(HttpTestResponse):
         assert 200 <= status < 300, f"Status is {status}. Asserted 2xx"  # noqa: S101
         return self
 
+    def assertJsonCount(self, count: int, key: str | None = None) -> "TestResponse":
+        """Assert how many members or items the JSON, or its member ``key``, has. Masonite's own counts members only."""
+        found = self._ensure_response_is_json()
+        found = found if key is None else found.get(key, {})
+        assert len(found) == count, f"JSON count is {len(found)}. Asserted {count}."  # noqa: S101
+        return self
+
     def assertRouteHasParameter(self, key: str, value: Any = None) -> "TestResponse":
         """Assert that the route has the parameter ``key``, and that its value, as text, is ``value`` as text."""
         assert key in self.route.url_list, f"Route does not contain parameter {key}."  # noqa: S101

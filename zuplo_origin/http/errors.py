@@ -136,10 +136,14 @@ class JsonExceptionHandler:
         if not (self.application.has("settings") and self.application.make("settings").environment == "local"):
             return
         request, reason = self.application.make("request"), exception.reason
-        if exception.status == 404 and request.route is None:
-            path = request.get_path()[:200]  # comparing a long path with every route takes long
-            nearest = self.application.make("router").nearest(path)
-            reason = f"no route matches {path!r}" + (f"; the nearest is {nearest}" if nearest else "")
+        if exception.status in (404, 405) and request.route is None:
+            path, method = request.get_path()[:200], request.get_request_method()  # comparing a long path takes long
+            if exception.status == 404:
+                nearest, reason = self.application.make("router").nearest(path), f"no route matches {path!r}"
+            else:
+                nearest = self.application.make("router").nearest(path, method)
+                reason = f"{path!r} has {exception.headers.get('Allow')}, not {method}"
+            reason += f"; the nearest is {nearest}" if nearest else ""
         if reason is not None:
             fields = {"status": exception.status, "reason": reason}
             log.info("request_error", extra={"fields": fields})

@@ -332,9 +332,10 @@ class Router(MasoniteRouter):
             if not {"jwt", "claims", PUBLIC} & {each.partition(":")[0] for each in route.get_middlewares()}
         ]
 
-    def nearest(self, path: str) -> str | None:
-        """Return the URL of the route that is most similar to ``path``; ``None`` if none is similar."""
-        found = get_close_matches(path, [route.url for route in self._routes], 1)
+    def nearest(self, path: str, method: str | None = None) -> str | None:
+        """Return the URL of the route, with ``method``, that is most similar to ``path``; ``None`` if none is."""
+        routes = [route for route in self._routes if method is None or method.lower() in route.request_method]
+        found = get_close_matches(path, [route.url for route in routes], 1)
         return found[0] if found else None
 
     def _check(self, route: Any) -> None:

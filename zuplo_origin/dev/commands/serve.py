@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
@@ -124,10 +125,23 @@ class ServeCommand(PlainCommand):
         self.line(f'    curl -i -H "Authorization: Bearer $(python craft jwt:token)" {url}/protected\n')
 
 
+_REPLACED = "\N{REPLACEMENT CHARACTER}".encode().decode("latin-1")
+
+
 class QuietHandler(WSGIRequestHandler):
     """Werkzeug's request handler without its access log: the application has its own."""
 
     server_version, sys_version = "development", ""
+
+    def make_environ(self) -> dict[str, Any]:
+        """Return the environ with the bytes of the path as they were sent (PEP 3333).
+
+        Werkzeug replaces bytes that are not UTF-8. The production server does not, and the request is a 400.
+        """
+        environ = super().make_environ()
+        if _REPLACED in environ["PATH_INFO"]:
+            environ["PATH_INFO"] = unquote_to_bytes(urlsplit(self.path).path).decode("latin-1")
+        return environ
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         """Log nothing: a path or a query may contain a token."""
