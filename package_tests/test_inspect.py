@@ -1,14 +1,18 @@
 """`craft jwt:inspect`: the result of each rule of the verifier."""
 
+import json
 import sys
 
 import pytest
 
-from package_tests.support.signing import Key
+from package_tests.support.project import copy_of_the_project
+from package_tests.support.signing import Key, encode
 from package_tests.support.verifiers import A, VerifierHarness
 from package_tests.test_commands import craft, project, serve, token  # noqa: F401  # the fixture
+from zuplo_origin.commands.jwt_inspect import read_token
 from zuplo_origin.jwks.client import KeysUnavailable
-from zuplo_origin.jwt.inspection import DESCRIPTIONS, inspect
+from zuplo_origin.jwks.keys import parse_key_set
+from zuplo_origin.jwt.inspection import DESCRIPTIONS, inspect, inspect_requirements, inspect_scopes
 from zuplo_origin.jwt.verifier import RULES
 
 
@@ -119,6 +123,184 @@ def test_values_are_shown_on_one_line_of_ascii(name):
         assert result.found.isascii() and result.found.isprintable() and len(result.found) <= 200
 
 
+# -- advice -----------------------------------------------------------------------------------------------------------
+
+
+def segments(token, header=None, payload=None, signature=None):
+    given = (header, payload, signature)
+    return ".".join(new if new is not None else old for new, old in zip(given, token.split("."), strict=True))
+
+
+def test_form_has_the_cause_of_a_malformed_token():
+    harness = VerifierHarness()
+    good = harness.a.token(harness.claims())
+    causes = {
+        segments(good, header="eyJhbGciOiJFUzI1NiJ9Cg=="): "AWS Application Load Balancers pad the token",
+        segments(good, header="e+Jh"): "standard base64 alphabet",
+        f"{good}.a.b": "an encrypted token (JWE)",
+        "opaque-token": "an opaque token, not a JWT",
+        good.rpartition(".")[0]: "a JWT has three segments",
+        good.rpartition(".")[0] + ".": "a token without a signature is never accepted",
+        good[:50] + "\n" + good[50:]: "white space inside the token",
+        good[:-1] + "!": "the signature is not base64url",
+        segments(good, payload=encode([])): "the payload is not a JSON object",
+        segments(good, header=encode(b'{"alg":"ES256","alg":"ES256"}')): "has a member twice",
+        "x" * 9000: "JWT_MAX_BYTES",
+    }
+
+    for token, cause in causes.items():
+        assert cause in results(harness, token)["form"].advice
+
+
+@pytest.mark.parametrize(
+    ("rule", "claims", "header", "advice"),
+    [
+        ("dates", {"exp": "1700000000"}, {}, "exp is a string, not a number of seconds"),
+        ("dates", {"exp": None}, {}, "a token without exp never expires"),
+        ("dates", {"iat": True}, {}, "iat is a boolean, not a number"),
+        ("dates", {"nbf": {}}, {}, "nbf is an object, not a number"),
+        ("dates", {"iat": 1_700_000_000_000}, {}, "in milliseconds"),
+        ("dates", {"nbf": 2_000_000}, {}, "the clock of the issuer or of this machine is wrong"),
+        ("audience", {"aud": None}, {}, "JWT_REQUIRED_CLAIMS=client_id"),
+        ("audience", {"aud": "orders/"}, {}, "the slash at the end"),
+        ("audience", {"aud": ["x"]}, {}, "issued for another API"),
+        ("audience", {"aud": 5}, {}, "a string or a list of strings"),
+        ("other claims", {"sub": 5}, {}, "sub is a number, not a string"),
+        ("issuer", {"iss": f"{A}/"}, {}, "the slash at the end"),
+        ("issuer", {"iss": A.upper()}, {}, "upper and lower case"),
+        ("issuer", {"iss": A.replace("https", "http")}, {}, "http and https"),
+        ("issuer", {"iss": "https://c.example"}, {}, "set JWT_ISSUER to this iss"),
+        ("issuer", {"iss": 5}, {}, "iss is a number, not a string"),
+        ("issuer", {"iss": None}, {}, "iss is null, not a string"),
+        ("algorithm", {}, {"alg": "HS256"}, "a shared secret"),
+        ("algorithm", {}, {"alg": "none"}, "without a signature is never accepted"),
+        ("algorithm", {}, {"alg": "ES384"}, "JWT_ALGORITHMS"),
+        ("type", {}, {"typ": "logout+jwt"}, "send the access token"),
+        ("key", {}, {"kid": 5}, "kid is a number, not a string"),
+    ],
+)
+def test_advice_names_the_cause(rule, claims, header, advice):
+    harness = VerifierHarness()
+    all_claims = harness.claims() | claims
+    token = harness.a.token({name: value for name, value in all_claims.items() if value is not None}, **header)
+    result = results(harness, token)[rule]
+
+    assert result.passed is False and advice in result.advice
+
+
+@pytest.mark.parametrize(("header", "advice"), [({"nonce": "x"}, "Microsoft Graph"), ({}, "under this kid")])
+def test_advice_on_a_bad_signature_depends_on_the_nonce_of_microsoft(header, advice):
+    harness = VerifierHarness()
+
+    assert advice in results(harness, Key("ES256", "k").token(harness.claims(), **header))["signature"].advice
+
+
+def test_advice_has_no_part_of_the_token():
+    harness = VerifierHarness()
+    token = Key("ES256", "k").token(harness.claims(aud="x", exp="1", iat=[]), typ="x", kid="k")
+    broken = segments(token, header="a" + token.split(".")[0])
+
+    for each in (token, broken):
+        for result in results(harness, each).values():
+            assert not any(segment in str(result) for segment in each.split("."))
+
+
+# -- scopes and claims of a route -------------------------------------------------------------------------------------
+
+
+def test_scopes_have_what_was_granted_and_where_the_missing_one_is():
+    claims = {"scope": "read:orders openid", "realm_access": {"roles": ["write:orders"]}, "scp": ["x"]}
+    accepted = inspect_scopes(claims, ["read:orders"], ["scope", "scp"])
+    rejected = inspect_scopes(claims, ["read:orders", "write:orders"], ["scope", "scp"])
+
+    assert (accepted.passed, accepted.found, accepted.expected) == (True, "openid read:orders x", "read:orders")
+    assert (rejected.passed, rejected.reason.value) == (False, "insufficient_scope")
+    assert rejected.advice == (
+        "no write:orders in scope, scp; realm_access.roles has it: add that to JWT_SCOPE_CLAIMS if it holds scopes"
+    )
+    assert inspect_scopes({}, ["a"], ["scope"]).advice == "no a in scope"
+    assert inspect_scopes(None, ["a"], ["scope"]).passed is None
+
+
+def test_requirements_have_the_found_claims():
+    accepted = inspect_requirements({"role": ["admin", "user"]}, ["role=admin"])
+    rejected = inspect_requirements({"role": "user"}, ["role=admin", "org.id:=1"])
+
+    assert (accepted.passed, accepted.found, accepted.expected) == (True, '{"role": ["admin", "user"]}', "role=admin")
+    assert (rejected.passed, rejected.reason.value, rejected.found) == (False, "claim_mismatch", '{"role": "user"}')
+    assert inspect_requirements({}, ["a=1", "b"]).found == "no a and no b"
+    assert inspect_requirements(None, ["a"]).passed is None
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "{}",
+        "  {}\n",
+        "'{}'",
+        '"{}"\r\n',
+        "`{}`,",
+        "\u201c{}\u201d",
+        "\ufeff{}",
+        "Bearer {}",
+        "bearer   {}",
+        "Authorization: Bearer {}",
+        "authorization:Bearer {}\r\n",
+        "'Authorization: Bearer {}'",
+        'Authorization: "Bearer {}"',
+        "-H 'Authorization: Bearer {}'",
+        "--header='Authorization: Bearer {}'",
+    ],
+)
+def test_token_is_read_without_its_header_line_quotes_and_white_space(given):
+    text, results = read_token(given.format("aa.bb-_.cc"), "Authorization", "Bearer")
+
+    assert text == "aa.bb-_.cc" and all(result.passed for result in results)
+    assert len(results) == ("uthorization" in given)
+
+
+@pytest.mark.parametrize(
+    ("given", "scheme", "reason", "found"),
+    [
+        ("X-Token: aa.bb.cc", "Bearer", "no_token", "X-Token: <token>"),
+        ("X-Token: Bearer aa.bb.cc", "Bearer", "no_token", "X-Token: Bearer <token>"),
+        ("Authorization: Token aa.bb.cc", "Bearer", "no_token", "Authorization: Token <token>"),
+        ("Token aa.bb.cc", "Bearer", "no_token", "Authorization: Token <token>"),
+        ("Authorization: aa.bb.cc", "Bearer", "no_token", "Authorization: <token>"),
+        ("Authorization: aa.bb.cc foo", "Bearer", "no_token", "Authorization: ... <token>"),
+        (
+            "Authorization: Bearer aa.bb.cc, Bearer aa.bb.cc",
+            "Bearer",
+            "several_tokens",
+            "Authorization: Bearer <token>",
+        ),
+        ("Authorization: Bearer aa.bb.cc", "", "several_tokens", "Authorization: Bearer <token>"),
+    ],
+)
+def test_header_line_is_evaluated_as_the_guard_does(given, scheme, reason, found):
+    text, (result,) = read_token(given, "Authorization", scheme)
+
+    assert text == "aa.bb.cc"
+    assert (result.passed, result.reason.value, result.found) == (False, reason, found)
+    assert result.expected == ("Authorization: Bearer <token>" if scheme else "Authorization: <token>")
+
+
+def test_key_is_explained(issuer):
+    keys = [Key("ES256", "one"), Key("RS256", "weak", bits=1024), Key("ES256", "rs")]
+    issuer.document = {"keys": [key.jwk() for key in keys]}
+    key_set = parse_key_set(json.dumps(issuer.document).encode(), frozenset(["ES256", "RS256"]))
+
+    assert "none of the 3 keys has the kid" in key_set.describe("other", "ES256")
+    assert "is not usable: " in key_set.describe("weak", "RS256")
+    assert "1024" in key_set.describe("weak", "RS256")
+    assert "not for RS256" in key_set.describe("rs", "RS256")
+    assert key_set.describe(None, "ES256").startswith("2 different keys fit")
+    assert "none of the 2 usable keys is for EdDSA" in key_set.describe(None, "EdDSA")
+
+
 def test_command_shows_every_rule(project, tmp_path):  # noqa: F811
     with serve(project, tmp_path / "log"):
         good = token(project, "--claim", "note=<info>x</info>")
@@ -148,9 +330,32 @@ def test_command_shows_every_rule(project, tmp_path):  # noqa: F811
         assert good.split(".")[2] not in ended.stdout and expired.split(".")[2] not in ended.stdout
 
 
-def test_command_verifies_tokens_of_another_issuer(project, issuer):  # noqa: F811
+ROUTES = """
+from masonite.routes import Route
+ROUTES += [
+    Route.get("/orders/@id:int", ProtectedController.show).middleware("jwt:read:orders", "claims:role=admin"),
+    Route.get("/scoped", ProtectedController.show).middleware("jwt:read:orders"),
+]
+"""
+
+
+def test_command_verifies_tokens_of_another_issuer(issuer, tmp_path):
+    folder = copy_of_the_project(tmp_path / "project")
+    routes = folder / "routes/web.py"
+    routes.write_text(routes.read_text() + ROUTES)
     settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "orders-api"}
 
-    assert craft(project, "jwt:inspect", issuer.token(aud="orders-api"), **settings).returncode == 0
-    rejected = craft(project, "jwt:inspect", issuer.token(aud="x"), **settings)
-    assert rejected.returncode == 1 and "wrong_audience; expected: orders-api" in rejected.stdout
+    def inspected(token, *arguments):
+        ended = craft(folder, "jwt:inspect", token, *arguments, **settings)
+        assert token.split(".")[2][-40:] not in ended.stdout + ended.stderr and "Traceback" not in ended.stderr
+        return ended.returncode, ended.stdout
+
+    good = issuer.token(aud="orders-api", scope="read:orders", role="admin")
+    status, printed = inspected(f"Authorization: Bearer {good}", "--route", "GET /orders/7?x=1")
+    assert status == 0 and "\u2713 scopes" in printed and "\u2713 claims" in printed and "/orders/@id:int" in printed
+    status, printed = inspected(issuer.token(aud="orders-api"), "--route", "/scoped")
+    assert status == 1 and "insufficient_scope; expected: read:orders" in printed and "no read:orders in" in printed
+    status, printed = inspected(issuer.token(aud="x"), "--route", "POST /scoped")
+    assert status == 1 and "wrong_audience; expected: orders-api" in printed and "no such route: status 405" in printed
+    status, printed = inspected(Key("EdDSA", "new").token(issuer.claims()), "--route", "GET /health/live")
+    assert status == 1 and "unknown_key" in printed and "the kid" in printed and "not guarded" in printed

@@ -1,7 +1,7 @@
 """Authenticate a request: read the token from its header, verify it, check its scopes, or reject the request."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ import orjson
 
 from zuplo_origin.http.errors import error
 from zuplo_origin.jwks.client import KeysUnavailable
-from zuplo_origin.jwt.claims import MISSING, SCOPE_CLAIMS, claim_at, has_scopes, holds, is_scope, parse_required
+from zuplo_origin.jwt.claims import SCOPE_CLAIMS, has_scopes, is_scope, meets, parse_required
 from zuplo_origin.jwt.reasons import Reason, Rejected
 from zuplo_origin.jwt.verifier import MAX_LENGTH, TokenVerifier
 
@@ -162,13 +162,6 @@ def check_scopes(scopes: Sequence[str]) -> None:
     for scope in scopes:
         if not is_scope(scope):
             raise ValueError(f'{scope!r} is not the name of a scope: printable ASCII without spaces, " and \\')
-
-
-def meets(claims: Mapping[str, Any], requirement: str) -> bool:
-    """Return whether ``claims`` meet a requirement that is written as in ``JWT_REQUIRED_CLAIMS``."""
-    name, accepted = parse_required(requirement)
-    claim = claim_at(claims, name)
-    return claim is not MISSING and holds(claim, accepted)
 
 
 class ClaimsMiddleware:

@@ -16,7 +16,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey as PrivateEd25519Key
 from nacl.signing import VerifyKey
 
-from zuplo_origin.encoding import decode_base64url, load_json
+from zuplo_origin.encoding import decode_base64url, load_json, printable
 
 
 @dataclass(frozen=True)
@@ -284,6 +284,23 @@ class KeySet:
         if kid is None:
             return any(algorithm in key.verifiers for key in self.keys)
         return kid in self.by_kid or any(kid == skipped.kid for skipped in self.unusable)
+
+    def describe(self, kid: str | None, algorithm: str) -> str:
+        """Return which keys fit a token, or why none does, in words."""
+        candidates = self.keys if kid is None else self.by_kid.get(kid, ())
+        count = sum(algorithm in key.verifiers for key in candidates)
+        if count:
+            return f"{count} different keys fit" if count > 1 else "1 key fits"
+        if kid is None:
+            return f"none of the {len(self.keys)} usable keys is for {algorithm}"
+        for skipped in self.unusable:
+            if skipped.kid == kid:
+                return f"the key {printable(kid)} is not usable: {skipped.why}"
+        if candidates:
+            return f"the key {printable(kid)} is not for {algorithm}"
+        kids = [key.kid for key in self.keys] + [key.kid for key in self.unusable]
+        known = ", ".join(printable(each) for each in kids[:8])
+        return f"none of the {len(kids)} keys has the kid {printable(kid)}; the set has {known}"
 
 
 def parse_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:

@@ -130,6 +130,13 @@ def holds(claim: Any, accepted: Any) -> bool:
     return any(type(each) is type(value) and each == value for each in candidates for value in accepted)
 
 
+def meets(claims: Mapping[str, Any], requirement: str) -> bool:
+    """Return whether ``claims`` meet a requirement that is written as in ``JWT_REQUIRED_CLAIMS``."""
+    name, accepted = parse_required(requirement)
+    claim = claim_at(claims, name)
+    return claim is not MISSING and holds(claim, accepted)
+
+
 def scopes_of(claims: Mapping[str, Any], names: Iterable[str] = SCOPE_CLAIMS) -> frozenset[str]:
     """Return the scopes in the claims ``names``: strings separated by spaces, or lists of strings.
 

@@ -1,13 +1,14 @@
 """The result of each rule for one token, for people: the found and the expected value."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from . import verifier
-from .claims import Audiences
+from .advice import advise
+from .claims import MISSING, Audiences, claim_at, meets, parse_required, scopes_of
 from .reasons import Reason, Rejected
 from .verifier import MAX_LENGTH, Candidate
 
@@ -17,13 +18,17 @@ LONGEST = 200
 
 @dataclass(frozen=True)
 class RuleResult:
-    """The result of one rule. ``passed`` is ``None`` if the rule needs the result of an earlier one that failed."""
+    """The result of one rule. ``passed`` is ``None`` if the rule needs the result of an earlier one that failed.
+
+    ``advice`` is a likely cause of a failure; it is empty if none is known.
+    """
 
     rule: str
     passed: bool | None
     reason: Reason | None
     found: str
     expected: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,20 @@ class _Description:
     needs: tuple[str, ...] = ("token",)
 
 
-def inspect(candidate: Candidate, unavailable: type[Exception]) -> Iterator[RuleResult]:
+def no_explanation(candidate: Candidate) -> str:
+    """Explain nothing."""
+    return ""
+
+
+def inspect(
+    candidate: Candidate,
+    unavailable: type[Exception],
+    explain_key: Callable[[Candidate], str] = no_explanation,
+) -> Iterator[RuleResult]:
     """Yield the result of each rule of the verifier, after a failed rule too.
 
-    ``unavailable`` is the exception that the issuer's ``KeySource`` raises without keys. Values are shown as JSON, on
-    one line of ASCII. The signature is not shown.
+    ``unavailable`` is the exception that the issuer's ``KeySource`` raises without keys. ``explain_key`` returns why no
+    key fits, or why there are none. Values are shown as JSON, on one line of ASCII. The signature is not shown.
     """
     for rule in verifier.RULES:
         described = DESCRIPTIONS[rule]
@@ -55,10 +69,56 @@ def inspect(candidate: Candidate, unavailable: type[Exception]) -> Iterator[Rule
         except unavailable:
             reason = Reason.KEYS_UNAVAILABLE
         found, expected = described.found(candidate), described.expected(candidate)
-        yield RuleResult(described.rule, reason is None, reason, _shown(found), str(expected))
+        advice = advise(rule, candidate, reason) if reason is not None else ""
+        if reason in (Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE):
+            advice = explain_key(candidate)
+        yield RuleResult(described.rule, reason is None, reason, shown(found), str(expected), _plain(advice))
 
 
-def _shown(value: Any) -> str:
+def inspect_scopes(claims: Mapping[str, Any] | None, required: Sequence[str], names: Sequence[str]) -> RuleResult:
+    """Return whether ``claims`` grant the ``required`` scopes of a route. ``names`` are the claims with scopes."""
+    if claims is None:
+        return RuleResult("scopes", None, None, "not reached", "")
+    granted = scopes_of(claims, names)
+    missing = [scope for scope in required if scope not in granted]
+    found, expected = shown(" ".join(sorted(granted)) or "none"), " ".join(required)
+    if not missing:
+        return RuleResult("scopes", True, None, found, expected)
+    elsewhere = next(_places(claims, missing[0]), None)
+    advice = f"no {missing[0]} in {', '.join(names)}"
+    if elsewhere is not None:
+        advice += f"; {shown(elsewhere)} has it: add that to JWT_SCOPE_CLAIMS if it holds scopes"
+    return RuleResult("scopes", False, Reason.INSUFFICIENT_SCOPE, found, expected, advice)
+
+
+def _places(claims: Mapping[str, Any], scope: str, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the dotted paths of the claims that have ``scope``."""
+    for name, value in claims.items():
+        here = (*path, name)
+        if isinstance(value, dict):
+            yield from _places(value, scope, here)
+        elif scope in scopes_of({"scope": value}, ["scope"]):
+            yield ".".join(here)
+
+
+def inspect_requirements(claims: Mapping[str, Any] | None, required: Sequence[str]) -> RuleResult:
+    """Return whether ``claims`` meet the ``required`` ones of a route, written as in ``JWT_REQUIRED_CLAIMS``."""
+    if claims is None:
+        return RuleResult("claims", None, None, "not reached", "")
+    found = {name: claim_at(claims, name) for name, _ in map(parse_required, required)}
+    present = {name: value for name, value in found.items() if value is not MISSING}
+    passed = all(meets(claims, each) for each in required)
+    reason = None if passed else Reason.CLAIM_MISMATCH
+    return RuleResult("claims", passed, reason, shown(present or f"no {' and no '.join(found)}"), ", ".join(required))
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` on one line of ASCII."""
+    return text if text.isascii() and text.isprintable() else json.dumps(text)[1:-1]
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` as JSON, on one line of ASCII, cut if it is long; a string without quotes."""
     text = json.dumps(value) if not isinstance(value, str) else json.dumps(value)[1:-1]
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
