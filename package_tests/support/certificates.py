@@ -1,6 +1,7 @@
 """A certificate authority for tests."""
 
 import ipaddress
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -32,12 +33,17 @@ class Authority:
         self._certificate = self._sign(self._name, self._key.public_key(), 365, True, [])
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, days: int = 30, passphrase: bytes | None = None) -> tuple[Path, Path]:
-        """Issue a certificate for loopback, and return its path and its key's. Negative `days`: it has expired."""
+    def issue(
+        self, name: str, days: int = 30, passphrase: bytes | None = None, hosts: Iterable[str] = ("localhost",)
+    ) -> tuple[Path, Path]:
+        """Issue a certificate for `hosts` and loopback, and return its path and its key's.
+
+        Negative `days`: it has expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._sign(subject, key.public_key(), days, False, [x509.DNSName("localhost"), *addresses])
+        certificate = self._sign(subject, key.public_key(), days, False, [*map(x509.DNSName, hosts), *addresses])
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
