@@ -1,4 +1,4 @@
-"""What a controller can do, over HTTP, on the production server and on the development server."""
+"""Requests to controllers over HTTP, on the production server and on the development server."""
 
 import http.client
 import json
