@@ -6,8 +6,12 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from xml.etree import ElementTree
 
 import pytest
+from masonite.controllers import Controller
+from masonite.routes import Route
 
 from package_tests.support.gateway import GATEWAY
 from package_tests.support.project import copy_of_the_project, craft, serve
@@ -22,7 +26,7 @@ def origin(application, fault=None):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            response = request(application, "GET", self.path, dict(self.headers))
+            response = request(application, self.command, self.path, dict(self.headers))
             status, headers, body = response.status, dict(response.header_list), response.body
             if fault is not None:
                 status, headers, body = fault(self.path, dict(self.headers), status, headers, body)
@@ -31,6 +35,8 @@ def origin(application, fault=None):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_DELETE = do_GET
 
         def log_message(self, format, *args):
             pass
@@ -98,7 +104,7 @@ def reject_any_token(path, request_headers, status, headers, body):
 
 
 def repeat_the_token(path, request_headers, status, headers, body):
-    if b"Invalid" in body:
+    if b"Invalid" in body and "Authorization" in request_headers:
         body = json.dumps({"error": "Invalid token", "details": request_headers["Authorization"]}).encode()
     return status, headers, body
 
@@ -113,8 +119,8 @@ REJECTIONS = ["no token", "garbage", "alg: none", "an untrusted key"]
 @pytest.mark.parametrize(
     ("fault", "failed"),
     [
-        (accept_any_token, ["garbage", "alg: none", "an untrusted key"]),
-        (reject_with_403, REJECTIONS),
+        (accept_any_token, ["garbage", "alg: none", "an untrusted key", "GET /protected"]),
+        (reject_with_403, [*REJECTIONS, "GET /protected"]),
         (omit_cache_control, [*REJECTIONS, "a valid token"]),
         (show_a_debug_page, ["no debug page"]),
         (publish_console_and_metrics, ["no console", "no metrics"]),
@@ -127,6 +133,105 @@ def test_faulty_origin_fails_the_matching_checks(application, fault, failed):
     with origin(application, fault) as url:
         results = OriginCheck(url, token=GATEWAY.token()).run()
         assert [result.check for result in results if result.passed is False] == failed
+
+
+class OrdersController(Controller):
+    calls: ClassVar[list] = []
+
+    def index(self):
+        self.calls.append("index")
+        return []
+
+    def destroy(self, id):
+        self.calls.append("destroy")
+        return {}
+
+    def hook(self):
+        return {}
+
+
+@pytest.fixture
+def orders(application, monkeypatch):
+    """An application with more routes; what they have been called with is in `OrdersController.calls`."""
+    router = application.make("router")
+    monkeypatch.setattr(router, "routes", router.routes)
+    monkeypatch.setattr(OrdersController, "calls", [])
+    router.add(
+        Route.get("/orders", OrdersController.index).middleware("jwt:read:orders"),
+        Route.delete("/orders/@id:int", OrdersController.destroy).middleware("jwt:write:orders"),
+        Route.post("/hook", OrdersController.hook).middleware("public"),
+    )
+    return application
+
+
+def sign(claims):
+    return GATEWAY.token("RS256", **{**claims, "iss": GATEWAY.name})
+
+
+def test_every_described_route_is_checked(orders):
+    with origin(orders) as url:
+        results = {result.check: result for result in OriginCheck(url, sign=sign).run()}
+
+    assert all(result.passed for result in results.values())
+    assert results["GET /orders"].detail == "401 for 4 bad tokens, 403 without its scopes"
+    assert results["DELETE /orders/0"].detail == "401 for 4 bad tokens, 403 without its scopes"
+    assert results["GET /protected"].detail == "401 for 4 bad tokens"
+    assert "POST /hook" in results["open routes"].detail and "GET /health/live" in results["open routes"].detail
+    assert OrdersController.calls == []
+
+
+def test_token_of_the_caller_changes_nothing(orders):
+    with origin(orders) as url:
+        results = {result.check: result for result in OriginCheck(url, token=GATEWAY.token(scope="read:orders")).run()}
+        lacking = {result.check: result for result in OriginCheck(url, token=GATEWAY.token(scope="other")).run()}
+
+    assert results["GET /orders"].detail == "401 for 4 bad tokens"  # the token has its scope
+    assert lacking["GET /orders"].detail.endswith("403 without its scopes")
+    assert lacking["DELETE /orders/0"].detail == "401 for 4 bad tokens"  # only a GET is tried with a valid token
+    assert OrdersController.calls == []
+
+
+def test_open_door_on_a_described_route_is_found(orders):
+    def ignore_tokens(path, request_headers, status, headers, body):
+        return (200, headers, b"[]") if path.startswith("/orders") else (status, headers, body)
+
+    with origin(orders, ignore_tokens) as url:
+        results = {result.check: result for result in OriginCheck(url, sign=sign).run()}
+
+    for check in ("GET /orders", "DELETE /orders/0"):
+        assert results[check].passed is False
+        assert "200 instead of 401 with no token" in results[check].detail
+        assert "200 instead of 403" in results[check].detail
+
+
+def test_description_can_be_a_file_or_absent(orders):
+    def hide_description(path, request_headers, status, headers, body):
+        return (404, headers, b"{}") if path == "/openapi.json" else (status, headers, body)
+
+    document = json.loads(json.dumps(orders.make("openapi").document()))
+    with origin(orders, hide_description) as url:
+        absent = {result.check: result for result in OriginCheck(url, sign=sign).run()}
+        given = {result.check: result for result in OriginCheck(url, sign=sign, description=document).run()}
+
+    assert absent["routes"].passed is None and "--openapi" in absent["routes"].detail
+    assert given["GET /orders"].passed
+
+
+@pytest.mark.parametrize("description", [[], {}, {"paths": []}, {"paths": {"/a": []}}, {"paths": {"/a": {"get": 1}}}])
+def test_description_that_is_none_is_reported(application, description):
+    with origin(application) as url:
+        results = {result.check: result for result in OriginCheck(url, sign=sign, description=description).run()}
+
+    assert results["routes"].passed is None and "not an OpenAPI document" in results["routes"].detail
+
+
+def test_first_guarded_route_is_used_if_the_usual_one_is_gone(orders):
+    router = orders.make("router")
+    router.routes = [route for route in router.routes if route.url != "/protected"]
+    with origin(orders) as url:
+        results = {result.check: result for result in OriginCheck(url, token=GATEWAY.token(scope="read:orders")).run()}
+
+    assert results["a valid token"].passed and OrdersController.calls == ["index"]
 
 
 def test_unreachable_origin_fails_with_the_cause():
@@ -202,6 +307,28 @@ def test_http_fails_beyond_loopback():
     first = next(OriginCheck("http://origin.example").run())
 
     assert (first.check, first.passed, first.detail) == ("TLS", False, "http")
+
+
+def test_results_are_printed_as_json_and_written_as_junit(application, tmp_path):
+    with origin(application, omit_the_challenge) as url:
+        ended = craft(PROJECT, "origin:check", url, "--json", "--junit", str(tmp_path / "results.xml"))
+
+    results = json.loads(ended.stdout)
+    suite = ElementTree.parse(tmp_path / "results.xml").getroot()  # noqa: S314  # written here
+    assert ended.returncode == 1
+    assert {"check": "TLS", "passed": True, "detail": "not needed on loopback"} in results
+    assert (len(suite), suite.get("failures")) == (len(results), str(sum(each["passed"] is False for each in results)))
+    assert suite.find("testcase[@name='no token']/failure").get("message") == "no WWW-Authenticate"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--openapi", "/missing"), ("--openapi", __file__), ("--junit", "/missing/results.xml")]
+)
+def test_file_that_cannot_be_used_is_one_line(application, arguments):
+    with origin(application) as url:
+        ended = craft(PROJECT, "origin:check", url, *arguments)
+
+    assert ended.returncode == 1 and len(ended.stderr.splitlines()) == 1 and arguments[1] in ended.stderr
 
 
 def test_command_exits_with_1_if_a_check_fails(tmp_path):

@@ -24,8 +24,10 @@ from zuplo_origin.jwt.reasons import Reason
 
 TIMEOUT = 10.0
 """Seconds for one whole response."""
-MAX_BODY = 65_536
-"""Bytes of a response that are read."""
+MAX_BODY, MAX_DESCRIPTION = 65_536, 16_777_216
+"""Bytes of a response, and of the API description, that are read."""
+METHODS = ("get", "post", "put", "patch", "delete")
+DEFAULT_PATH = "/protected"
 UNTRUSTED = "https://untrusted.example"
 """The ``iss`` of a token that no origin accepts."""
 
@@ -40,7 +42,7 @@ class NoResponse(Exception):
 
 @dataclass(frozen=True)
 class OriginResponse:
-    """A response of the origin, with the first ``MAX_BODY`` bytes of its body."""
+    """A response of the origin, with the first bytes of its body."""
 
     status: int
     headers: Mapping[str, str]
@@ -81,7 +83,10 @@ class Origin:
             raise InvalidTarget(f"--scheme: invalid value {scheme!r}; expected a word such as Bearer")
 
     def get(self, path: str, token: str | None = None) -> OriginResponse:
-        """Return the response to ``GET path`` with ``token``, without following redirects.
+        return self.send("GET", path, token)
+
+    def send(self, method: str, path: str, token: str | None = None, max_bytes: int = MAX_BODY) -> OriginResponse:
+        """Return the response to ``method`` on ``path`` with ``token``, without following redirects.
 
         Raises:
             NoResponse: no complete response arrived in time.
@@ -95,10 +100,10 @@ class Origin:
             session.trust_env = not is_loopback(self.url)  # no proxy for loopback
             session.auth = _unchanged  # otherwise requests reads credentials from .netrc
             try:
-                response = session.get(
-                    self.url + path, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
+                response = session.request(
+                    method, self.url + path, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
                 )
-                body = response.raw.read(MAX_BODY, decode_content=True)
+                body = response.raw.read(max_bytes, decode_content=True)
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise NoResponse(self._late() if deadline.over() else type(error).__name__) from None
             if deadline.over():
@@ -159,10 +164,14 @@ class CheckResult:
 
 
 class OriginCheck:
-    """The checks of the origin at ``url`` with the guarded route ``path``.
+    """The checks of the origin at ``url``, with a guarded route for GET at ``path``.
 
     ``token`` is one that the origin should accept, or one that has expired. ``sign`` returns a token of the trusted
-    issuer for claims; with it, no check is skipped. ``header`` and ``scheme`` are those of the token.
+    issuer for claims; with it, no check is skipped. ``header`` and ``scheme`` are those of the token. ``description``
+    is the OpenAPI document whose routes are tried; by default, the one that the origin publishes.
+
+    Without ``sign``, a token that should be accepted is sent to ``path`` alone, and with methods other than GET only
+    bad tokens are sent: a check changes nothing.
 
     Raises:
         InvalidTarget: one of the arguments is invalid.
@@ -171,15 +180,17 @@ class OriginCheck:
     def __init__(
         self,
         url: str,
-        path: str = "/protected",
+        path: str | None = None,
         token: str | None = None,
         sign: Callable[[Mapping[str, Any]], str] | None = None,
         header: str = "Authorization",
         scheme: str = "Bearer",
+        description: Any = None,
     ) -> None:
         self._origin = Origin(url, header, scheme, TIMEOUT)
-        self._path, self._token, self._sign = path, token, sign
-        if not re.fullmatch("/[!-~]*", path):
+        self._path, self._token, self._sign = path or DEFAULT_PATH, token, sign
+        self._has_path, self._description = path is not None, description
+        if not re.fullmatch("/[!-~]*", self._path):
             raise InvalidTarget(f"--path: invalid value {path!r}; expected one such as /protected")
         if not re.fullmatch("[!-~]*", token or ""):
             raise InvalidTarget("--token: invalid value; expected printable ASCII without spaces")
@@ -188,6 +199,11 @@ class OriginCheck:
         """Run the checks in order, and yield each result. Stop after the first request without a complete response."""
         try:
             yield self._tls()
+            routes, why = self._routes()
+            guarded = [route for route in routes if route.scopes is not None]
+            usable = [route.path for route in guarded if route.method == "GET" and not route.has_parameters]
+            if not self._has_path and usable and self._path not in usable:
+                self._path = usable[0]
             yield self._rejects("no token", None, NO_TOKEN)
             yield self._rejects("garbage", "garbage", INVALID)
             claims, header = self._acceptable()
@@ -196,9 +212,65 @@ class OriginCheck:
             yield self._rejects("an untrusted key", token, INVALID, f", kid {printable(header['kid'])}")
             yield self._expired(claims)
             yield self._valid(claims)
+            if why is not None:
+                yield CheckResult("routes", None, f"skipped: {why}")
+            bad_tokens = [None, "garbage", unsigned(claims), token]
+            for route in guarded:
+                yield self._guarded(route, bad_tokens, claims)
+            if routes:
+                others = [f"{route.method} {route.path}" for route in routes if route.scopes is None]
+                yield CheckResult("open routes", True, ", ".join(others) or "none")
             yield from self._not_public()
         except NoResponse as error:
             yield CheckResult("a response", False, f"none: {error}")
+
+    def _routes(self) -> tuple[list["DescribedRoute"], str | None]:
+        """Return the routes of the description, and why there are none."""
+        description = self._description
+        if description is None:
+            response = self._origin.send("GET", "/openapi.json", None, MAX_DESCRIPTION)
+            if response.status != 200:
+                return [], f"status {response.status} at /openapi.json; pass --openapi FILE"
+            try:
+                description = load_json(response.body)
+            except ValueError:
+                return [], "/openapi.json is not JSON; pass --openapi FILE"
+        try:
+            return list(_described_routes(description)), None
+        except (AttributeError, KeyError, TypeError):
+            return [], "the description is not an OpenAPI document"
+
+    def _guarded(self, route: "DescribedRoute", bad_tokens: list[str | None], claims: Mapping[str, Any]) -> CheckResult:
+        """Check that a guarded route rejects bad tokens, and a token without its scopes."""
+        problems = []
+        for token, name in zip(bad_tokens, ("no token", "garbage", "alg: none", "an untrusted key"), strict=True):
+            response = self._origin.send(route.method, route.path, token)
+            if response.status != 401:
+                problems.append(f"status {response.status} instead of 401 with {name}")
+        detail = f"401 for {len(bad_tokens)} bad tokens"
+        lacking = self._token_without(route.scopes or ()) if route.scopes else None
+        if lacking is not None and (self._sign or route.method == "GET"):
+            response = self._origin.send(route.method, route.path, lacking)
+            if response.status != 403:
+                problems.append(
+                    f"status {response.status} instead of 403 without the scope {' '.join(route.scopes or ())}"
+                )
+            detail += ", 403 without its scopes"
+        return _result(f"{route.method} {printable(route.path)}", problems, detail)
+
+    def _token_without(self, scopes: tuple[str, ...]) -> str | None:
+        """Return a valid token that lacks one of ``scopes``; ``None`` if there is none."""
+        if self._sign:
+            now = int(time.time())
+            return self._sign({"sub": "origin-check", "iat": now, "exp": now + 300, "scope": ""})
+        if self._token is None or _expiry(self._token) < time.time():
+            return None
+        try:
+            claims = load_json(decode_base64url(self._token.split(".")[1]))
+        except (ValueError, IndexError):
+            return None
+        granted = json.dumps(claims)
+        return self._token if not any(json.dumps(scope)[1:-1] in granted for scope in scopes) else None
 
     def _tls(self) -> CheckResult:
         if is_loopback(self._origin.url):
@@ -267,6 +339,34 @@ class OriginCheck:
         yield _result("no console", ["an HTML page at /"] if page else [], f"status {root.status} at /")
         metrics = self._origin.get("/metrics")
         yield _result("no metrics", ["/metrics is public"] if metrics.status == 200 else [], f"status {metrics.status}")
+
+
+@dataclass(frozen=True)
+class DescribedRoute:
+    """A route of the description. ``path`` has a value for each parameter; ``scopes`` is ``None`` without a guard."""
+
+    method: str
+    path: str
+    has_parameters: bool
+    scopes: tuple[str, ...] | None
+
+
+def _described_routes(description: Any) -> Iterator[DescribedRoute]:
+    for path, entry in description["paths"].items():
+        for method, operation in entry.items():
+            if method not in METHODS:
+                continue
+            security = operation.get("security", description.get("security"))
+            scopes = None
+            if security and all(security):
+                scopes = tuple(str(scope) for scopes in security[0].values() for scope in scopes)
+            filled = str(path)
+            for each in operation.get("parameters", []):
+                if each["in"] == "path":
+                    value = "0" if each["schema"].get("type") == "integer" else "origin-check"
+                    filled = filled.replace(f"{{{each['name']}}}", value)
+            if re.fullmatch("/[!-~]*", filled):
+                yield DescribedRoute(method.upper(), filled, filled != path, scopes)
 
 
 def _result(check: str, problems: list[str], success: str) -> CheckResult:

@@ -1,12 +1,17 @@
 """``craft origin:check``."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree  # writing alone
 
 from zuplo_origin.commands.base import MARKS, PlainCommand
 from zuplo_origin.dev.issuer import BadKeyFile, Development, NotRunning
-from zuplo_origin.dev.origin_check import InvalidTarget, OriginCheck
+from zuplo_origin.dev.origin_check import CheckResult, InvalidTarget, OriginCheck
+from zuplo_origin.encoding import load_json
 
 
 class OriginCheckCommand(PlainCommand):
@@ -16,23 +21,39 @@ class OriginCheckCommand(PlainCommand):
     origin:check
         {url : The URL of the origin, as in https://origin.example.com}
         {--t|token= : A token that the origin should accept, fresh from the gateway}
-        {--path=/protected : The path of a guarded route}
+        {--path= : The path of a guarded route for GET; the default is /protected, or the first one that is described}
         {--header=Authorization : The header of the token}
         {--scheme=Bearer : The scheme before the token; may be empty}
+        {--o|openapi= : A file with the API description; the default is /openapi.json of the origin}
+        {--j|json : Print the results as JSON}
+        {--junit= : Write the results to a file in the JUnit format}
     """
 
     def handle(self) -> int:
-        url, path = self.argument("url"), self.option("path")
+        url, path = self.argument("url"), self.option("path") or None
         token, header, scheme = self.option("token") or None, self.option("header"), self.option("scheme")
         try:
-            check = OriginCheck(url, path, token, None if token else self._signer(url), header, scheme)
+            description = load_json(Path(self.option("openapi")).read_bytes()) if self.option("openapi") else None
+            check = OriginCheck(url, path, token, None if token else self._signer(url), header, scheme, description)
         except InvalidTarget as error:
             return self.fail(error)
-        count: Counter[bool | None] = Counter()
+        except (OSError, ValueError) as error:
+            return self.fail(f"--openapi: {self.option('openapi')}: {getattr(error, 'strerror', None) or error}")
+        results = []
         for result in check.run():
-            self.line(f"{MARKS[result.passed]} {result.check:20} {result.detail}".rstrip())
-            count[result.passed] += 1
-        self.line(f"\n{count[False]} failed, {count[None]} skipped")
+            results.append(result)
+            if not self.option("json"):
+                self.line(f"{MARKS[result.passed]} {result.check:20} {result.detail}".rstrip())
+        if self.option("json"):
+            self.line(json.dumps([asdict(result) for result in results], indent=2))
+        count = Counter(result.passed for result in results)
+        if not self.option("json"):
+            self.line(f"\n{count[False]} failed, {count[None]} skipped")
+        if self.option("junit"):
+            try:
+                Path(self.option("junit")).write_bytes(junit(url, results))
+            except OSError as error:
+                return self.fail(f"--junit: {self.option('junit')}: {error.strerror}")
         return 1 if count[False] else 0
 
     def _signer(self, url: str) -> Callable[[Mapping[str, Any]], str] | None:
@@ -47,3 +68,17 @@ class OriginCheckCommand(PlainCommand):
             return None
         own = {"iss": running.issuer, "aud": f"{running.address}/"}
         return lambda claims: keys.sign({**claims, **own}, "EdDSA")
+
+
+def junit(url: str, results: list[CheckResult]) -> bytes:
+    """Return the results as a test suite in the JUnit format."""
+    failed, skipped = (sum(1 for each in results if each.passed is state) for state in (False, None))
+    counts = {"tests": str(len(results)), "failures": str(failed), "skipped": str(skipped)}
+    suite = ElementTree.Element("testsuite", {"name": f"origin:check {url}"} | counts)
+    for result in results:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "origin:check", "name": result.check})
+        if result.passed is not True:
+            kind = "skipped" if result.passed is None else "failure"
+            ElementTree.SubElement(case, kind, {"message": result.detail})
+    encoded: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return encoded
