@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from package_tests.support.signing import Key
-from zuplo_origin.jwks.keys import ALGORITHMS, KeySet, parse_key_set
+from zuplo_origin.jwks.algorithms import ALGORITHMS
+from zuplo_origin.jwks.keys import KeySet, parse_key_set
 from zuplo_origin.jwt.claims import Audiences
 from zuplo_origin.jwt.verifier import Issuer, TokenVerifier
 

@@ -31,6 +31,10 @@ ALGORITHMS = env("JWT_ALGORITHMS", None, cast=False)
 # defaults of what a dict leaves out.
 ISSUERS = []
 
+# The length of the longest token that is accepted, 1024 to 24576. The default is 8192. Tokens of Entra with many groups
+# are longer.
+MAX_BYTES = env("JWT_MAX_BYTES", None, cast=False)
+
 # Seconds of clock skew for `exp`, `nbf` and `iat`, 0 to 300. The default is 30.
 LEEWAY = env("JWT_LEEWAY", None, cast=False)
 
@@ -56,10 +60,11 @@ JWKS_MAX_STALE = env("JWKS_MAX_STALE", None, cast=False)
 # Seconds for one fetch, its retry included, 0.1 to 30. The default is 5.
 JWKS_TIMEOUT = env("JWKS_TIMEOUT", None, cast=False)
 
-# Seconds in which tokens with an unknown key id cause two fetches at most, 1 to 3600. The default is 30.
+# Seconds in which tokens with an unknown key id, or with a bad signature under a known one, cause two fetches at most,
+# 1 to 3600. The default is 10.
 JWKS_COOLDOWN = env("JWKS_COOLDOWN", None, cast=False)
 
-# The size of the largest key set that is accepted, in bytes, 1024 to 1048576. The default is 65536.
+# The size of the largest key set that is accepted, in bytes, 1024 to 1048576. The default is 262144.
 JWKS_MAX_BYTES = env("JWKS_MAX_BYTES", None, cast=False)
 
 # How processes share key sets. `memory`: not at all (the default). `file`: in storage/, on one machine. A URL such as

@@ -19,7 +19,9 @@ with atheris.instrument_imports(
 ):
     from zuplo_origin.encoding import has_nonfinite
     from zuplo_origin.guard import token_from
-    from zuplo_origin.jwks.keys import ALGORITHMS, BadKeySet, parse_key_set
+    from zuplo_origin.jwks.algorithms import ALGORITHMS
+    from zuplo_origin.jwks.failures import BadKeySet
+    from zuplo_origin.jwks.keys import parse_key_set
     from zuplo_origin.jwt.claims import Audiences
     from zuplo_origin.jwt.reasons import Rejected
     from zuplo_origin.jwt.verifier import Issuer, TokenVerifier
@@ -36,8 +38,8 @@ HEADER = {"alg": "ES256", "kid": "k", "typ": "JWT"}
 class AcceptingKeys:
     """Keys that accept any signature, so that the rules after the signature are reached."""
 
-    def find(self, kid: str | None, algorithm: str) -> "AcceptingKeys":
-        return self
+    def find(self, kid: str | None, algorithm: str, tried: tuple[object, ...] = ()) -> "tuple[AcceptingKeys]":
+        return (self,)
 
     def generation(self) -> int:
         return 1

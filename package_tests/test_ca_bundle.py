@@ -10,7 +10,8 @@ import pytest
 from package_tests.support.certificates import Authority
 from package_tests.support.issuer import Issuer
 from zuplo_origin.jwks.ca_bundle import VARIABLES
-from zuplo_origin.jwks.fetch import FetchFailed, Source
+from zuplo_origin.jwks.failures import FetchFailed
+from zuplo_origin.jwks.fetch import Source
 from zuplo_origin.settings import BadSettings, read_settings
 
 

@@ -48,7 +48,7 @@ def endless(handler):
     handler.end_headers()
     try:
         while True:
-            handler.wfile.write(b" " * 65536)
+            handler.wfile.write(b" " * 262144)
     except OSError:
         handler.close_connection = True
 
@@ -84,12 +84,12 @@ FAULTS = {
 def apply(harness, name):
     """Make the issuer fail with the fault `name`."""
     if name == "connection refused":
-        harness.keys._fetch = Source(harness.issuer.name, f"http://127.0.0.1:{free_port()}/jwks", TIMEOUT, 65536).fetch
+        harness.keys._fetch = Source(harness.issuer.name, f"http://127.0.0.1:{free_port()}/jwks", TIMEOUT, 262144).fetch
     elif name == "no TLS":
         url = harness.issuer.jwks_url.replace("http://", "https://")
-        harness.keys._fetch = Source(harness.issuer.name, url, TIMEOUT, 65536).fetch
+        harness.keys._fetch = Source(harness.issuer.name, url, TIMEOUT, 262144).fetch
     elif name == "no such host":
-        harness.keys._fetch = Source(harness.issuer.name, "https://issuer.invalid/jwks", TIMEOUT, 65536).fetch
+        harness.keys._fetch = Source(harness.issuer.name, "https://issuer.invalid/jwks", TIMEOUT, 262144).fetch
     else:
         harness.keys._fetch, harness.issuer.behave = harness.impatient, FAULTS[name]
 
@@ -99,7 +99,7 @@ def harness():
     harness = KeySetHarness(timeout=TIMEOUT, ttl=600, max_stale=60)
     harness.impatient, harness.working = (
         harness.keys._fetch,
-        Source(harness.issuer.name, harness.issuer.jwks_url, 30, 65536).fetch,
+        Source(harness.issuer.name, harness.issuer.jwks_url, 30, 262144).fetch,
     )
     harness.keys._fetch = harness.working
     yield harness

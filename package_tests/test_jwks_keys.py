@@ -5,8 +5,10 @@ import json
 import pytest
 
 from package_tests.support.signing import ALGORITHMS as ALL
-from package_tests.support.signing import Key, b64, unb64
-from zuplo_origin.jwks.keys import ALGORITHMS, BadKeySet, parse_key_set
+from package_tests.support.signing import Key, b64, number, unb64
+from zuplo_origin.jwks.algorithms import ALGORITHMS
+from zuplo_origin.jwks.failures import BadKeySet
+from zuplo_origin.jwks.keys import parse_key_set
 
 EVERY = frozenset(ALGORITHMS)
 GOOD = Key("ES256", "good")
@@ -16,17 +18,23 @@ def parse(*entries, allowed=EVERY):
     return parse_key_set(json.dumps({"keys": list(entries)}).encode(), allowed)
 
 
+def only(key_set, kid, algorithm):
+    """Return the one verifier that fits."""
+    (verifier,) = key_set.find(kid, algorithm)
+    return verifier
+
+
 def why(entry, allowed=EVERY):
-    """Return why `entry` is skipped, next to a usable key."""
+    """Return the cause to skip `entry`, next to a usable key, and its words."""
     key_set = parse(entry, GOOD.jwk(), allowed=allowed)
     assert [key.kid for key in key_set.keys] == ["good"]
-    return key_set.unusable[0].why
+    return key_set.unusable[0].cause.value, key_set.unusable[0].why
 
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_key_verifies_signatures_of_its_private_key(algorithm):
     key = Key(algorithm, "k")
-    verifier = parse(key.jwk()).find("k", algorithm)
+    verifier = only(parse(key.jwk()), "k", algorithm)
 
     assert verifier.verify(b"data", key.sign(b"data"))
     assert not verifier.verify(b"other", key.sign(b"data"))
@@ -38,12 +46,12 @@ SMALL_ORDER = [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f",
 
 @pytest.mark.parametrize("point", [*SMALL_ORDER, b"\x02" + bytes(31)], ids=[*"0123", "none"])
 def test_ed25519_key_of_small_order_is_unusable(point):
-    assert why(Key("EdDSA").jwk(x=b64(point))) == "its numbers are not a valid key"
+    assert why(Key("EdDSA").jwk(x=b64(point)))[0] == "key_point"
 
 
 def test_non_canonical_ed25519_signature_is_invalid():
     key = Key("EdDSA", "k")
-    verifier = parse(key.jwk()).find("k", "EdDSA")
+    verifier = only(parse(key.jwk()), "k", "EdDSA")
     signature = key.sign(b"data")
     order = 2**252 + 27742317777372353535851937790883648493
     again = int.from_bytes(signature[32:], "little") + order
@@ -57,7 +65,7 @@ def test_example_of_rfc_8037_appendix_a_4():
     signed = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"
     signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
 
-    assert parse(jwk).find(None, "EdDSA").verify(signed, unb64(signature))
+    assert only(parse(jwk), None, "EdDSA").verify(signed, unb64(signature))
 
 
 def test_example_of_rfc_7515_appendix_a_2():
@@ -80,7 +88,7 @@ def test_example_of_rfc_7515_appendix_a_2():
         "pGlUPQGe77Rw"
     )
 
-    assert parse(jwk).find(None, "RS256").verify(signed, unb64(signature))
+    assert only(parse(jwk), None, "RS256").verify(signed, unb64(signature))
 
 
 def test_example_of_rfc_7515_appendix_a_3():
@@ -96,7 +104,7 @@ def test_example_of_rfc_7515_appendix_a_3():
     )
     signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
 
-    assert parse(jwk).find(None, "ES256").verify(signed, unb64(signature))
+    assert only(parse(jwk), None, "ES256").verify(signed, unb64(signature))
 
 
 UNUSABLE = {
@@ -119,6 +127,14 @@ UNUSABLE = {
     "RSA without n": Key("RS256").jwk(n=None),
     "RSA without e": Key("RS256").jwk(e=None),
     "RSA with an even e": Key("RS256").jwk(e="Ag"),
+    "RSA of 8200 bits": Key("RS256").jwk(n=number(2**8199 + 1)),
+    "RSA with an even n": Key("RS256").jwk(n=number(2**2047 + 2)),
+    "RSA with e 1": Key("RS256").jwk(e="AQ"),
+    "RSA with e 2**32 + 1": Key("RS256").jwk(e=number(2**32 + 1)),
+    "RSA with an e of 3060 bits": Key("RS256").jwk(e=number(2**3059 + 1)),
+    "n with a line break": Key("RS256").jwk(n=Key("RS256").jwk()["n"] + "\n"),
+    "x with unused bits": Key("EdDSA").jwk(x="A" * 42 + "B"),
+    "no curve": Key("ES256").jwk(crv=None, alg=None),
     "n is a number": Key("RS256").jwk(n=65537),
     "n in plain base64": Key("RS256").jwk(n="+" + Key("RS256").jwk()["n"][1:]),
     "n padded": Key("RS256").jwk(n=Key("RS256").jwk()["n"] + "="),
@@ -140,44 +156,63 @@ UNUSABLE = {
 }
 
 
+REPLACE = "the issuer publishes its private key, and must replace it"
+RSA_NAMES = "RS256, RS384, RS512, PS256, PS384, PS512"
 WHY = {
-    "not an object": "it is not an object whose members are all named once",
-    "null": "it is not an object whose members are all named once",
-    "a list": "it is not an object whose members are all named once",
-    "empty": "its kty and crv are not supported",
-    "symmetric": "it is symmetric: any reader of the key set could sign with it",
-    "private Ed25519": "it is private: its issuer has published its private key",
-    "private RSA": "it is private: its issuer has published its private key",
-    "RSA in primes": "it is private: its issuer has published its private key",
-    "for encryption": "its use is not sig",
-    "use is not a string": "its use is not a string",
-    "kid is not a string": "its kid is not a string",
-    "alg is not a string": "its alg is not a string",
-    "only signs": "its key_ops do not include verify",
-    "key_ops is not a list": "its key_ops do not include verify",
-    "key_ops is empty": "its key_ops do not include verify",
-    "RSA of 1024 bits": "it has 1024 bits: RSA keys need 2048 or more",
-    "RSA with an even e": "its numbers are not a valid key",
-    "alg of another kty": "its alg does not match its kty and crv, or is not a signature algorithm",
-    "a point off its curve": "its numbers are not a valid key",
-    "RSA without n": "its n is missing, or is not base64url of the right length",
-    "n is a number": "its n is missing, or is not base64url of the right length",
-    "n in plain base64": "its n is missing, or is not base64url of the right length",
-    "n padded": "its n is missing, or is not base64url of the right length",
-    "RSA without e": "its e is missing, or is not base64url of the right length",
-    "alg of another curve": "its alg does not match its kty and crv, or is not a signature algorithm",
-    "alg for encryption": "its alg does not match its kty and crv, or is not a signature algorithm",
-    "alg none": "its alg does not match its kty and crv, or is not a signature algorithm",
-    "an unknown curve": "its kty and crv are not supported",
-    "curve is a list": "its kty and crv are not supported",
-    "Ed448": "its kty and crv are not supported",
-    "X25519": "its kty and crv are not supported",
-    "an unknown kty": "its kty and crv are not supported",
-    "kty is a list": "its kty and crv are not supported",
-    "a coordinate too short": "its x is missing, or is not base64url of the right length",
-    "an Ed25519 x too long": "its x is missing, or is not base64url of the right length",
-    "no y": "its y is missing, or is not base64url of the right length",
-    "EC on a curve of OKP": "its kty and crv are not supported",
+    "not an object": ("key_not_object", "it is a string, not an object"),
+    "null": ("key_not_object", "it is null, not an object"),
+    "a list": ("key_not_object", "it is a list, not an object"),
+    "empty": ("key_type", "its kty is missing; expected RSA, EC or OKP"),
+    "symmetric": (
+        "key_symmetric",
+        "it is symmetric (kty oct): any reader of the key set could sign with it; publish a public key",
+    ),
+    "private Ed25519": ("key_private", "it is private (it has d): " + REPLACE),
+    "private RSA": ("key_private", "it is private (it has d): " + REPLACE),
+    "RSA in primes": ("key_private", "it is private (it has p): " + REPLACE),
+    "for encryption": ("key_use", "its use is 'enc', not 'sig'"),
+    "use is not a string": ("key_member_type", "its use is a list, not a string"),
+    "kid is not a string": ("key_member_type", "its kid is a number, not a string"),
+    "alg is not a string": ("key_member_type", "its alg is a number, not a string"),
+    "only signs": ("key_ops", "its key_ops are '['sign']', and lack 'verify'"),
+    "key_ops is not a list": ("key_ops", "its key_ops are 'verify', and lack 'verify'"),
+    "key_ops is empty": ("key_ops", "its key_ops are '[]', and lack 'verify'"),
+    "RSA of 1024 bits": ("key_too_short", "its n has 1024 bits; RSA keys need 2048 or more"),
+    "RSA of 8200 bits": ("key_too_long", "its n has 8200 bits; RSA keys have 8192 at most"),
+    "RSA with an even n": ("key_modulus", "its n is even: it is not a product of two large primes"),
+    "RSA with an even e": ("key_exponent", "its e is 2; expected an odd number from 3 to 4294967295"),
+    "RSA with e 1": ("key_exponent", "its e is 1; expected an odd number from 3 to 4294967295"),
+    "RSA with e 2**32 + 1": ("key_exponent", "its e is 4294967297; expected an odd number from 3 to 4294967295"),
+    "RSA with an e of 3060 bits": (
+        "key_exponent",
+        "its e is a number of 3060 bits; expected an odd number from 3 to 4294967295",
+    ),
+    "RSA without n": ("key_member_missing", "its n is missing"),
+    "RSA without e": ("key_member_missing", "its e is missing"),
+    "n is a number": ("key_member_type", "its n is a number, not a string"),
+    "n in plain base64": (
+        "key_alphabet",
+        "its n is in the standard base64 alphabet (it has + or /); a JWK needs base64url, with - and _",
+    ),
+    "n padded": ("key_padding", "its n has base64 padding (=); base64url has none in a JWK"),
+    "n with a line break": ("key_encoding", "its n is not base64url (it has the character '?')"),
+    "x with unused bits": ("key_encoding", "its x is not base64url (unused bits are set, or its length is wrong)"),
+    "alg of another kty": ("key_algorithm", f"its alg is 'ES256'; its kty and crv need one of {RSA_NAMES}"),
+    "alg of another curve": ("key_algorithm", "its alg is 'ES384'; its kty and crv need one of ES256"),
+    "alg for encryption": ("key_algorithm", f"its alg is 'RSA-OAEP'; its kty and crv need one of {RSA_NAMES}"),
+    "alg none": ("key_algorithm", f"its alg is 'none'; its kty and crv need one of {RSA_NAMES}"),
+    "an unknown curve": ("key_curve", "its crv is 'secp256k1'; expected P-256, P-384, P-521 for kty EC"),
+    "curve is a list": ("key_member_type", "its crv is a list, not a string"),
+    "Ed448": ("key_curve", "its crv is 'Ed448'; expected Ed25519 for kty OKP"),
+    "X25519": ("key_curve", "its crv is 'X25519'; expected Ed25519 for kty OKP"),
+    "no curve": ("key_curve", "its crv is missing; expected P-256, P-384, P-521 for kty EC"),
+    "a point off its curve": ("key_point", "its numbers are not a valid public key"),
+    "a coordinate too short": ("key_length", "its x has 31 bytes; P-256 needs 32"),
+    "an Ed25519 x too long": ("key_length", "its x has 33 bytes; Ed25519 needs 32"),
+    "no y": ("key_member_missing", "its y is missing"),
+    "an unknown kty": ("key_type", "its kty is 'XYZ'; expected RSA, EC or OKP"),
+    "kty is a list": ("key_member_type", "its kty is a list, not a string"),
+    "EC on a curve of OKP": ("key_curve", "its crv is 'Ed25519'; expected P-256, P-384, P-521 for kty EC"),
 }
 
 
@@ -219,26 +254,78 @@ def test_key_with_a_duplicate_member_is_skipped():
 
 
 def test_key_of_a_disallowed_algorithm_names_the_setting():
-    lacks = "its algorithm is not allowed: JWT_ALGORITHMS lacks"
+    cause, text = why(Key("EdDSA").jwk(), allowed=frozenset({"ES256"}))
+    assert (cause, text) == ("key_not_allowed", "its algorithm is not allowed; add EdDSA to JWT_ALGORITHMS")
+    every = "RS256 or RS384 or RS512 or PS256 or PS384 or PS512"
+    assert every in why(Key("RS256").jwk(alg=None), allowed=frozenset({"ES256"}))[1]
 
-    assert why(Key("EdDSA").jwk(), allowed=frozenset({"ES256"})) == f"{lacks} EdDSA"
-    every = "RS256 and RS384 and RS512 and PS256 and PS384 and PS512"
-    assert why(Key("RS256").jwk(alg=None), allowed=frozenset({"ES256"})) == f"{lacks} {every}"
+
+DOCUMENTS = {
+    b"": ("not_json", "it is not JSON; it is empty"),
+    b" \n": ("not_json", "it is not JSON; it is empty"),
+    b"<html>": ("not_json", "it is not JSON; it begins with '<html>'"),
+    b"\xff": ("not_json", "it is not JSON; it begins with '?'"),
+    b"[" * 100_000: ("not_json", f"it is not JSON; it begins with '{'[' * 40}'"),
+    b'{"keys": [NaN]}': ("not_json", "it is not JSON; it begins with '{\"keys\": [NaN]}'"),
+    b"\xef\xbb\xbf" + b'{"keys": []}': (
+        "byte_order_mark",
+        "it begins with a byte order mark (UTF-8); the server must send JSON in UTF-8 without one",
+    ),
+    '{"keys": []}'.encode("utf-16"): (
+        "byte_order_mark",
+        "it begins with a byte order mark (UTF-16); the server must send JSON in UTF-8 without one",
+    ),
+    b"[]": ("no_keys", "it is not a key set: it is a list, without a list 'keys'"),
+    b"null": ("no_keys", "it is not a key set: it is null, without a list 'keys'"),
+    b"{}": ("no_keys", "it is not a key set: it is an object with no members, without a list 'keys'"),
+    b'{"keys": {}}': ("no_keys", "it is not a key set: it is an object with 'keys', without a list 'keys'"),
+    b'{"keys": null}': ("no_keys", "it is not a key set: it is an object with 'keys', without a list 'keys'"),
+    b'{"keys": [], "keys": []}': (
+        "no_keys",
+        "it is not a key set: it is an object with the member 'keys' twice, without a list 'keys'",
+    ),
+    b'{"issuer": "x", "jwks_uri": "y"}': (
+        "no_keys",
+        "it is not a key set: it is an object with 'issuer', 'jwks_uri', without a list 'keys'; this is a discovery "
+        "document: set JWKS_URL=discovery",
+    ),
+    b'{"keys": []}': ("empty", "its list of keys is empty; the issuer must publish a key"),
+    b'{"keys": [%s]}' % b",".join([b"1"] * 129): ("too_many_keys", "it has 129 keys; 128 are accepted at most"),
+    b'{"keys": [1, {"kid": "a", "kty": "oct"}]}': (
+        "no_usable_key",
+        "none of its 2 keys is usable: '-': it is a number, not an object; 'a': it is symmetric (kty oct): any reader "
+        "of the key set could sign with it; publish a public key",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [(body, "the response is not JSON") for body in (b"", b"<html>", b"\xff", b"[" * 100_000, b'{"keys": [NaN]}')]
-    + [
-        (body, "the response is not a key set: it has no list named keys")
-        for body in (b"[]", b"null", b"{}", b'{"keys": {}}', b'{"keys": null}', b'{"keys": [], "keys": []}')
-    ]
-    + [(body, "the key set has no usable key") for body in (b'{"keys": []}', b'{"keys": [1, 2]}')],
-)
-def test_document_without_a_usable_key_is_rejected(body, why):
+@pytest.mark.parametrize("body", DOCUMENTS, ids=range(len(DOCUMENTS)))
+def test_document_without_a_usable_key_is_rejected_with_its_cause(body):
     with pytest.raises(BadKeySet) as rejected:
-        parse_key_set(body, EVERY)
-    assert str(rejected.value) == why
+        parse_key_set(body, EVERY, "https://user:secret@issuer.example/jwks?key=secret#x")
+    cause, text = DOCUMENTS[body]
+    assert (rejected.value.cause.value, str(rejected.value)) == (cause, f"https://issuer.example/jwks?...: {text}")
+
+
+def test_message_about_many_unusable_keys_lists_a_few():
+    with pytest.raises(BadKeySet) as rejected:
+        parse_key_set(json.dumps({"keys": [{"kid": f"k{n}", "kty": "oct"} for n in range(128)]}).encode(), EVERY)
+
+    assert "'k7': it is symmetric" in str(rejected.value) and "k8" not in str(rejected.value)
+    assert str(rejected.value).endswith("; and 120 more")
+
+
+@pytest.mark.parametrize("name", ["use", "alg", "kid", "key_ops", "d", "p", "q", "dp", "dq", "qi", "oth", "k", "x5c"])
+def test_member_that_is_null_counts_as_absent(name):
+    key = Key("RS256", "k")
+    key_set = parse(key.jwk() | {name: None})
+
+    assert only(key_set, None if name == "kid" else "k", "RS256").verify(b"data", key.sign(b"data"))
+    assert key_set.unusable == ()
+
+
+def test_required_member_that_is_null_is_missing():
+    assert why(Key("RS256").jwk() | {"n": None}) == ("key_member_missing", "its n is missing")
 
 
 def test_key_without_alg_is_used_for_each_allowed_algorithm_of_its_type():
@@ -257,24 +344,71 @@ def test_key_with_alg_is_used_for_that_algorithm_only():
 def test_eddsa_and_ed25519_are_the_same_algorithm(alg):
     key_set = parse(Key("EdDSA", "k").jwk(alg=alg))
 
-    assert key_set.find("k", "EdDSA") is key_set.find("k", "Ed25519") is not None
+    assert only(key_set, "k", "EdDSA") is only(key_set, "k", "Ed25519")
 
 
-def test_key_is_found_if_exactly_one_fits():
+def test_same_key_twice_counts_once():
+    key = Key("ES256", "a")
+    twice = parse(key.jwk(), key.jwk())
+    renamed = parse(key.jwk(), key.jwk(kid="b"), key.jwk(use=None, alg=None))
+
+    assert len(twice.find("a", "ES256")) == len(twice.find(None, "ES256")) == 1
+    assert [len(renamed.find(kid, "ES256")) for kid in ("a", "b", None)] == [1, 1, 1]
+
+
+def test_rsa_key_with_a_leading_zero_byte_is_the_same_key():
+    key = Key("RS256", "a")
+    padded = key.jwk(n=b64(b"\0" + unb64(key.jwk()["n"])))
+
+    assert len(parse(key.jwk(), padded).find("a", "RS256")) == 1
+
+
+def test_different_keys_that_fit_are_found_in_the_order_of_the_set():
     first, second = Key("ES256", "same"), Key("ES256", "same")
-
-    assert parse(first.jwk(), second.jwk()).find("same", "ES256") is None
-    assert parse(first.jwk(), Key("RS256", "same").jwk()).find("same", "ES256") is not None
-    assert parse(first.jwk()).find("other", "ES256") is None
-
-
-def test_key_without_a_kid_in_the_token_is_found_if_exactly_one_fits():
-    first, second = Key("ES256", "a").jwk(), Key("ES256", "b").jwk()
-
-    assert parse(first, Key("RS256", "c").jwk()).find(None, "ES256") is not None
-    assert parse(first, second).find(None, "ES256") is None
+    for kid in ("same", None):
+        found = parse(first.jwk(), second.jwk()).find(kid, "ES256")
+        assert [each.verify(b"x", second.sign(b"x")) for each in found] == [False, True]
+    assert len(parse(first.jwk(), Key("RS256", "same").jwk()).find("same", "ES256")) == 1
 
 
-def test_key_without_kid_is_not_found_by_kid():
-    assert parse(Key("ES256", None).jwk()).find("a", "ES256") is None
-    assert parse(Key("ES256", None).jwk()).find(None, "ES256") is not None
+def test_token_without_kid_fits_every_key_of_its_algorithm():
+    key_set = parse(Key("ES256", "a").jwk(), Key("ES256", None).jwk(), Key("RS256", "c").jwk())
+
+    assert len(key_set.find(None, "ES256")) == 2 and len(key_set.find(None, "RS256")) == 1
+
+
+def test_key_without_kid_fits_a_kid_if_no_key_of_the_set_has_one():
+    alone, symmetric = Key("ES256", None).jwk(), {"kty": "oct", "kid": "x"}
+
+    assert len(parse(alone).find("a", "ES256")) == len(parse(alone).find(None, "ES256")) == 1
+    assert parse(alone, Key("RS256", "b").jwk()).find("a", "ES256") == ()
+    assert parse(alone, symmetric).find("a", "ES256") == ()  # an unusable key with a kid counts, too
+    assert parse(Key("ES256", "a").jwk()).find("other", "ES256") == ()
+
+
+@pytest.mark.parametrize(
+    ("kid", "algorithm", "text"),
+    [
+        ("a", "ES256", "1 key fits the kid 'a'"),
+        ("two", "ES256", "2 different keys fit the kid 'two', tried in turn"),
+        (None, "ES256", "3 different keys fit ES256, tried in turn"),
+        (None, "PS256", "none of the 3 usable keys is for PS256"),
+        ("a", "RS256", "the key 'a' is for ES256, not for RS256"),
+        ("w", "RS256", "the key 'w' is not usable: its n has 1024 bits; RSA keys need 2048 or more"),
+        ("z", "ES256", "none of the 4 keys has the kid 'z'; the set has 'a', 'two', 'w'"),
+    ],
+)
+def test_key_set_describes_which_keys_fit(kid, algorithm, text):
+    weak = Key("RS256", "w", bits=1024).jwk()
+    key_set = parse(Key("ES256", "a").jwk(), Key("ES256", "two").jwk(), Key("ES256", "two").jwk(), weak)
+
+    assert key_set.describe(kid, algorithm) == text
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_signature_of_another_length_is_invalid(algorithm):
+    key = Key(algorithm, "k")
+    verifier, signature = only(parse(key.jwk()), "k", algorithm), key.sign(b"data")
+
+    for other in (signature[1:], signature[:-1], b"\0" + signature, signature + b"\0", b"", signature * 2):
+        assert not verifier.verify(b"data", other)

@@ -17,18 +17,14 @@ from package_tests.support.issuer import Issuer, send
 from package_tests.support.redis import RedisServer
 from package_tests.support.servers import ROOT, free_port, production
 from package_tests.support.signing import Key
-from zuplo_origin.jwks.client import Policy, RemoteKeySet
-from zuplo_origin.jwks.fetch import Deferred, FetchFailed, Source
-from zuplo_origin.jwks.keys import ALGORITHMS, WantedKey, parse_key_set
+from zuplo_origin.jwks.algorithms import ALGORITHMS
+from zuplo_origin.jwks.client import KeysUnavailable, Policy, RemoteKeySet
+from zuplo_origin.jwks.failures import Failure, FetchFailed
+from zuplo_origin.jwks.fetch import Deferred, Source
+from zuplo_origin.jwks.keys import WantedKey, parse_key_set
 from zuplo_origin.jwks.redis_store import RedisStore
-from zuplo_origin.jwks.shared import (
-    FAILURE_LIFETIME,
-    PAUSE,
-    BoundedStore,
-    FileStore,
-    SharedKeys,
-    StoreDown,
-)
+from zuplo_origin.jwks.shared import FAILURE_LIFETIME, SharedKeys
+from zuplo_origin.jwks.stores import PAUSE, BoundedStore, FileStore, StoreDown
 
 KEY = b"k" * 32
 ALLOWED = frozenset(ALGORITHMS)
@@ -67,7 +63,7 @@ class Fleet:
 
     def process(self, key=KEY, issuer=None, store=None):
         issuer = issuer or self.issuer
-        source = Source(issuer.name, issuer.jwks_url, self.policy.timeout, 65536)
+        source = Source(issuer.name, issuer.jwks_url, self.policy.timeout, 262144)
         bounded = BoundedStore(store or self.store)
         return SharedKeys(source, ALLOWED, self.policy, bounded, key, self.wall)
 
@@ -77,7 +73,7 @@ class Fleet:
 
 
 def fetch(process, wanted=None):
-    return process.fetch(None, wanted)
+    return process.fetch(wanted)
 
 
 def wants(kid):
@@ -93,13 +89,14 @@ def kids(document):
 
 def test_fetched_key_set_is_returned_to_the_other_processes(gateway, store):
     fleet = Fleet(gateway, store)
-    gateway.headers = {"ETag": '"1"', "Cache-Control": "max-age=120"}
+    gateway.headers = {"ETag": '"1"', "Cache-Control": "max-age=120", "Age": "20"}
     first = fetch(fleet.process())
     fleet.wall.pass_(7)
     second = fetch(fleet.process())
 
     assert fleet.fetches == 1
-    assert (second.body, second.etag, second.max_age) == (first.body, '"1"', 120)
+    assert (second.body, second.url, second.max_age) == (first.body, gateway.jwks_url, 100)
+    assert "If-None-Match" not in gateway.requests[0][1]
     assert first.age == 0 and second.age == pytest.approx(7)
 
 
@@ -180,11 +177,12 @@ def test_unknown_keys_cause_two_fetches_in_a_window_for_all_processes(gateway, s
 def test_failed_fetch_is_not_repeated_by_the_other_processes(gateway, store):
     fleet = Fleet(gateway, store)
     gateway.behave = lambda handler: send(handler, 500, b"")
-    with pytest.raises(FetchFailed, match="status 500"):
-        fetch(fleet.process())
-    with pytest.raises(FetchFailed, match="another process could not fetch"):
-        fetch(fleet.process())
-    assert fleet.fetches == 1
+    failures = []
+    for _ in range(2):
+        with pytest.raises(FetchFailed, match="status 500") as caught:
+            fetch(fleet.process())
+        failures.append((caught.value.cause, str(caught.value), caught.value.retry_after))
+    assert fleet.fetches == 1 and failures[0] == failures[1]
 
     gateway.behave = None
     fleet.wall.pass_(FAILURE_LIFETIME + 0.01)
@@ -194,7 +192,7 @@ def test_failed_fetch_is_not_repeated_by_the_other_processes(gateway, store):
 def test_response_without_a_usable_key_is_not_stored(gateway, store):
     fleet = Fleet(gateway, store)
     gateway.document = {"keys": []}
-    with pytest.raises(Exception, match="no usable key"):
+    with pytest.raises(Failure, match="list of keys is empty"):
         fetch(fleet.process())
     gateway.document = None
     fleet.wall.pass_(FAILURE_LIFETIME + 0.01)
@@ -214,18 +212,43 @@ def test_crashed_process_delays_the_others_for_one_fetch_at_most(gateway, store)
     assert fetch(fleet.process()).age == 0
 
 
-def test_unchanged_key_set_is_stored_again_as_a_whole(gateway, store):
+def test_retry_after_of_the_issuer_holds_for_all_processes(gateway, store):
     fleet = Fleet(gateway, store)
-    gateway.headers = {"ETag": '"1"'}
-    one = fleet.process()
-    body = fetch(one).body
-    fleet.wall.pass_(500)
-    gateway.behave = lambda handler: send(handler, 304, b"")
-    assert fetch(one).body == body
-    assert gateway.requests[-1][1]["If-None-Match"] == '"1"'
+    gateway.behave = lambda handler: send(handler, 429, b"", {"Retry-After": "60"})
+    waits = []
+    for _ in range(2):
+        with pytest.raises(FetchFailed, match="status 429") as caught:
+            fetch(fleet.process())
+        waits.append(caught.value.retry_after)
+        fleet.wall.pass_(20)
+    assert waits == pytest.approx([60, 40]) and fleet.fetches == 1
 
-    newest = fetch(fleet.process())
-    assert kids(newest) == ["one"] and newest.age == 0 and fleet.fetches == 2
+
+def test_replaced_key_costs_one_fetch(gateway, store):
+    fleet = Fleet(gateway, store)
+    processes = [fleet.process() for _ in range(6)]
+    for process in processes:
+        fetch(process)
+    gateway.keys = [Key("ES256", "one")]
+    fetched = [fetch(process, WantedKey("one", "ES256", is_replaced=True)).body for process in processes]
+
+    assert set(fetched) == {json.dumps(gateway.key_set()).encode()} and fleet.fetches == 2
+
+
+def test_bad_signatures_cause_two_fetches_in_a_window_for_all_processes(gateway, store):
+    fleet = Fleet(gateway, store)
+    processes = [fleet.process() for _ in range(5)]
+    for process in processes:
+        fetch(process)
+    waits = []
+    for process in processes * 2:
+        fleet.wall.pass_(0.1)
+        try:
+            waits.append(fetch(process, WantedKey("one", "ES256", is_replaced=True)).deferred_for)
+        except Deferred as deferred:
+            waits.append(deferred.seconds)
+
+    assert fleet.fetches == 3 and waits[:2] == [0, 0] and all(25 < wait < 30 for wait in waits[2:])
 
 
 # -- values of other writers ------------------------------------------------------------------------------------------
@@ -260,7 +283,7 @@ def test_stored_key_set_is_rejected_without_a_signature_of_this_app_key(gateway,
     fleet, attacker = Fleet(gateway, store), Issuer([Key("ES256", "attacker")])
     body = json.dumps(attacker.key_set())
     attacker.close()
-    content = {"number": 1, "fetched_at": fleet.wall(), "body": body, "etag": None, "max_age": None}
+    content = {"number": 1, "fetched_at": fleet.wall(), "body": body, "url": "https://x/", "max_age": None}
     forged = signed(fleet.process(key=b"s" * 32), "keys", content)
     for value in (body.encode(), b"x", b"x" * 10_000_000, json.dumps(content).encode(), forged):
         assert stored_value_effect(fleet, caplog, value) == (["one"], ["it was not signed with this APP_KEY"])
@@ -301,17 +324,20 @@ def test_stored_key_set_is_rejected_if_it_was_fetched_in_the_future(gateway, sto
     value = store.get(stored(fleet.process()), 100_000)
     fleet.wall.pass_(-61)
 
-    assert stored_value_effect(fleet, caplog, value) == (["one"], ["it was fetched in the future"])
+    assert stored_value_effect(fleet, caplog, value) == (
+        ["one"],
+        ["it was fetched in the future: check the clocks of the machines"],
+    )
 
 
 def test_stored_key_set_is_rejected_if_it_is_not_a_key_set(gateway, store, caplog):
     fleet = Fleet(gateway, store)
     fetch(fleet.process())
     body = '{"no": "keys"}'
-    content = {"number": 9, "fetched_at": fleet.wall(), "body": body, "etag": None, "max_age": None}
+    content = {"number": 9, "fetched_at": fleet.wall(), "body": body, "url": "https://x/", "max_age": None}
     value = signed(fleet.process(), "keys", content)
 
-    why = "the response is not a key set: it has no list named keys"
+    why = "https://x/: it is not a key set: it is an object with 'no', without a list 'keys'"
     assert stored_value_effect(fleet, caplog, value) == (["one"], [why])
 
 
@@ -417,9 +443,9 @@ def test_signature_of_a_key_set_is_not_valid_for_another_issuers_name(gateway, t
 def test_key_set_is_parsed_once_from_arrival_to_the_cache(gateway, store, monkeypatch):
     parsed = []
 
-    def counting(body, allowed):
+    def counting(body, allowed, url):
         parsed.append(body)
-        return parse_key_set(body, allowed)
+        return parse_key_set(body, allowed, url)
 
     monkeypatch.setattr("zuplo_origin.jwks.shared.parse_key_set", counting)
     monkeypatch.setattr("zuplo_origin.jwks.client.parse_key_set", counting)
@@ -498,12 +524,14 @@ def test_each_process_fetches_from_the_issuer_while_the_store_is_down(gateway, t
     with RedisServer(tmp_path) as redis:
         fleet = Fleet(gateway, RedisStore(redis.url))
         bounded = BoundedStore(fleet.store, clock)
-        source = Source(gateway.name, gateway.jwks_url, 5, 65536)
+        source = Source(gateway.name, gateway.jwks_url, 5, 262144)
         process = SharedKeys(source, ALLOWED, fleet.policy, bounded, KEY, fleet.wall)
         redis.stop()
         for _ in range(3):
             assert kids(fetch(process)) == ["one"]
-        assert fleet.fetches == 3 and events(caplog) == ["jwks_store_down why=ConnectionError"]
+        assert fleet.fetches == 3 and [each.partition(":")[0] for each in events(caplog)] == [
+            "jwks_store_down why='ConnectionError"
+        ]
 
         redis.start()
         clock.pass_(PAUSE + 1)
@@ -529,7 +557,7 @@ def test_key_set_fetched_while_the_store_was_down_is_not_replaced_by_an_older_on
 
         put, add, delete = working.put, working.add, working.delete
 
-    source = Source(gateway.name, gateway.jwks_url, 5, 65536)
+    source = Source(gateway.name, gateway.jwks_url, 5, 262144)
     process = SharedKeys(source, ALLOWED, fleet.policy, BoundedStore(Failing(), clock), KEY, fleet.wall)
     fleet.wall.pass_(5)
     assert kids(fetch(process)) == ["one"]
@@ -614,26 +642,19 @@ def test_operations_share_one_thread(hanging):
     assert len(hanging.threads) == 1 and threading.current_thread() not in hanging.threads
 
 
-def test_store_is_used_again_after_the_pause_while_an_operation_still_hangs(hanging):
+def test_store_stays_down_while_an_operation_hangs_and_leaves_one_thread(hanging):
     clock = Clock()
     bounded = BoundedStore(hanging, clock)
     seconds_until_down(lambda: bounded.get("hangs", 1))
-    clock.pass_(PAUSE - 1)
-    seconds_until_down(lambda: bounded.get("a", 1))
-    assert hanging.begun == ["hangs"]
+    for _ in range(5):
+        clock.pass_(PAUSE + 1)
+        assert seconds_until_down(lambda: bounded.get("a", 1)) < 0.4
+    assert hanging.begun == ["hangs"] and len(hanging.threads) == 1
 
-    clock.pass_(2)
-    assert bounded.get("a", 1) == b"value" and len(hanging.threads) == 2
-
-
-def test_worker_of_a_hanging_operation_ends_when_the_operation_returns(hanging):
-    bounded = BoundedStore(hanging)
-    seconds_until_down(lambda: bounded.get("hangs", 1))
-    (worker,) = hanging.threads
     hanging.release.set()
-    worker.join(30)
-
-    assert not worker.is_alive()
+    poll(lambda: bounded._hanging.done())
+    clock.pass_(PAUSE + 1)
+    assert bounded.get("a", 1) == b"value" and len(hanging.threads) == 1
 
 
 def test_operation_behind_a_hanging_one_is_never_run(hanging):
@@ -643,16 +664,17 @@ def test_operation_behind_a_hanging_one_is_never_run(hanging):
     poll(lambda: hanging.begun)
     seconds_until_down(lambda: bounded.put("late", b"1", 1))
     first.join()
-    (worker,) = hanging.threads
     hanging.release.set()
-    worker.join(30)
+    poll(lambda: bounded._hanging.done())
+    bounded._down_until = None
+    assert bounded.get("a", 1) == b"value"
 
-    assert hanging.begun == ["hangs"]
+    assert hanging.begun == ["hangs", "a"]
 
 
 FORK = """
 import os
-from zuplo_origin.jwks.shared import BoundedStore
+from zuplo_origin.jwks.stores import BoundedStore
 
 class Store:
     def get(self, name, longest):
@@ -708,14 +730,22 @@ def test_age_of_a_shared_key_set_counts_from_its_fetch(gateway, store):
     assert (first.cached(), second.cached(), third.cached()) == (None, None, None)
 
 
-def test_unknown_key_is_not_found_after_the_fetches_of_the_window(gateway, store):
+def test_unknown_key_is_unavailable_after_the_fetches_of_the_window(gateway, store):
     fleet, clock = Fleet(gateway, store), Clock()
     sets = [remote(fleet, clock) for _ in range(4)]
     for one in sets:
         assert one.find("one", "ES256")
-    for one in sets * 2:
-        assert one.find("missing", "ES256") is None
+    outcomes = [outcome(one, "missing") for one in sets * 2]
+
     assert fleet.fetches == 3 and not any(one.failing() for one in sets)
+    assert outcomes[:2] == [(), ()] and all(1 <= each <= 30 for each in outcomes[2:])
+
+
+def outcome(one, kid):
+    try:
+        return one.find(kid, "ES256")
+    except KeysUnavailable as unavailable:
+        return unavailable.retry_after
 
 
 def test_deferred_fetch_is_made_at_the_end_of_the_window(gateway, store):
@@ -724,9 +754,10 @@ def test_deferred_fetch_is_made_at_the_end_of_the_window(gateway, store):
     for each in sets:
         assert each.find("one", "ES256")
     for each in sets * 2:
-        assert each.find("two", "ES256") is None
+        outcome(each, "two")
     deferred = sets[-1]
     gateway.keys.append(Key("ES256", "two"))
+    assert 29 <= deferred.until_due() <= 30
     fleet.wall.pass_(31)
     clock.pass_(31)
     deferred.refresh_if_due()

@@ -8,8 +8,8 @@ from package_tests.support.issuer import Issuer, send
 from package_tests.support.servers import free_port
 from package_tests.support.signing import Key
 from package_tests.test_commands import craft, project, serve  # noqa: F401  # the fixture
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.fetch import Source
-from zuplo_origin.jwks.keys import ALGORITHMS
 from zuplo_origin.jwks.report import report
 
 
@@ -21,7 +21,7 @@ def local():
 
 
 def look(issuer, *allowed, url=None):
-    return report(Source(issuer.name, url or issuer.jwks_url, 2, 65536), frozenset(allowed or ALGORITHMS))
+    return report(Source(issuer.name, url or issuer.jwks_url, 2, 262144), frozenset(allowed or ALGORITHMS))
 
 
 def test_report_has_every_key(local):
@@ -39,9 +39,9 @@ def test_report_names_the_missing_algorithms(local):
     found = look(local, "RS256", "ES384")
 
     assert found.usable
-    assert found.advice == ("Add one of EdDSA to JWT_ALGORITHMS to accept tokens of the key ed.",)
+    assert found.advice == ("Add one of EdDSA to JWT_ALGORITHMS to accept tokens of the key 'ed'.",)
     (lacking,) = [one for one in found.entries if not one.usable]
-    assert (lacking.kid, lacking.why) == ("ed", "its algorithm is not allowed: JWT_ALGORITHMS lacks EdDSA")
+    assert (lacking.kid, lacking.why) == ("ed", "its algorithm is not allowed; add EdDSA to JWT_ALGORITHMS")
 
 
 def test_report_says_if_no_setting_makes_a_key_usable(local):
@@ -56,9 +56,11 @@ def test_report_has_the_failure_of_a_fetch(local):
     local.behave = lambda handler: send(handler, 404, b"")
     missing, gone = look(local), look(local, url=f"http://127.0.0.1:{free_port()}/jwks")
 
-    assert (missing.failure, gone.failure) == ("the response has status 404, not 200", "the connection failed")
+    assert [found.cause.value for found in (missing, gone)] == ["status", "closed_port"]
+    assert missing.failure.startswith(f"{local.jwks_url}: status 404, not 200: check JWKS_URL; JWKS_URL=discovery")
+    assert gone.failure.startswith(f"{gone.url}: 127.0.0.1:")
     for found in (missing, gone):
-        assert not found.usable and found.url in found.advice[0]
+        assert not found.usable and found.as_dict()["failure"] == found.failure
 
 
 def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):  # noqa: F811
@@ -76,7 +78,7 @@ def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):
     unreachable = craft(project, "jwks:show", **settings | {"JWKS_URL": f"http://127.0.0.1:{free_port()}/"})
     assert (
         unreachable.returncode == 1
-        and "the connection failed" in unreachable.stdout
+        and "rejects connections: the port is closed" in unreachable.stdout
         and "Traceback" not in unreachable.stderr
     )
     wrong = craft(project, "jwks:show", JWT_LEEWAY="x")

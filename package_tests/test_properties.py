@@ -12,7 +12,8 @@ from package_tests.support.signing import b64, unb64
 from package_tests.support.verifiers import VerifierHarness
 from package_tests.support.wsgi_client import call, environ
 from zuplo_origin.guard import ERROR_RESPONSES
-from zuplo_origin.jwks.keys import BadKeySet, KeySet, parse_key_set
+from zuplo_origin.jwks.failures import BadKeySet
+from zuplo_origin.jwks.keys import KeySet, parse_key_set
 from zuplo_origin.jwt.reasons import Rejected
 
 HARNESS = VerifierHarness(cache_size=4, required={"plan": "gold"})

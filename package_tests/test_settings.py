@@ -55,10 +55,10 @@ def test_settings_have_documented_defaults(read):
         600,
         3600,
         5,
-        30,
+        10,
     )
-    assert settings.cache_size == 1024
-    assert (settings.jwks_max_bytes, settings.port, settings.processes, settings.threads) == (65536, 8000, 2, 8)
+    assert (settings.cache_size, settings.max_token_length) == (1024, 8192)
+    assert (settings.jwks_max_bytes, settings.port, settings.processes, settings.threads) == (262144, 8000, 2, 8)
     assert issuer.name == GOOD["JWT_ISSUER"]
     assert issuer.jwks_url == "https://gw.example/__zuplo/issuer/.well-known/jwks.json"
     assert issuer.algorithms == {"EdDSA", "RS256", "ES256", "PS256"}

@@ -32,7 +32,7 @@ name, url, *tokens = sys.argv[1:]
 
 class Keys:
     def __init__(self):
-        source = Source(name, url, timeout=5, max_bytes=65536)
+        source = Source(name, url, timeout=5, max_bytes=262144)
         self._keys = read_key_set(source.fetch().body, frozenset({"EdDSA"}))
 
     def __getattr__(self, attribute):

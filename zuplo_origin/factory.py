@@ -6,11 +6,13 @@ from typing import Any
 
 from zuplo_origin.guard import Guard
 from zuplo_origin.http.requests import environ_key
-from zuplo_origin.jwks.client import KeySets, RemoteKeySet
+from zuplo_origin.jwks.algorithms import names_of
+from zuplo_origin.jwks.client import RemoteKeySet
 from zuplo_origin.jwks.fetch import Source
-from zuplo_origin.jwks.keys import names_of
+from zuplo_origin.jwks.key_sets import KeySets
 from zuplo_origin.jwks.observer import KeyObserver
-from zuplo_origin.jwks.shared import BoundedStore, FileStore, SharedKeys
+from zuplo_origin.jwks.shared import SharedKeys
+from zuplo_origin.jwks.stores import BoundedStore, FileStore
 from zuplo_origin.jwt.verifier import Issuer, TokenObserver, TokenVerifier
 from zuplo_origin.openapi.description import Description
 from zuplo_origin.settings import BadSettings, Settings, read_settings
@@ -69,7 +71,9 @@ def make_guard(settings: Settings, keys: KeySets, observer: TokenObserver | None
         )
         for issuer in settings.issuers
     ]
-    verifier = TokenVerifier(issuers, cache_size=settings.cache_size, observer=observer)
+    verifier = TokenVerifier(
+        issuers, cache_size=settings.cache_size, observer=observer, max_length=settings.max_token_length
+    )
     header = environ_key(settings.header)
     metadata, scopes = settings.resource_metadata, settings.scope_claims
     return Guard(verifier, header, settings.scheme, settings.realm, metadata, scopes)

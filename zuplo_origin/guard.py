@@ -83,7 +83,8 @@ class Guard:
         """
         if request.verified is None:
             try:
-                request.verified = self.verifier.verify(token_from(request.environ.get(self.header), self.scheme))
+                field = request.environ.get(self.header)
+                request.verified = self.verifier.verify(token_from(field, self.scheme, self.verifier.max_length))
             except Rejected as rejected:
                 request.verified = rejected
             except KeysUnavailable as error:
@@ -124,17 +125,23 @@ def _challenge(reason: Reason, scheme: str, realm: str, scopes: tuple[str, ...],
     return challenge
 
 
-def token_from(value: str | None, scheme: str) -> str:
+MOST_SPACES = 64
+"""Spaces between scheme and token; a field with more is too large if its token has the greatest length."""
+
+
+def token_from(value: str | None, scheme: str, longest: int = MAX_LENGTH) -> str:
     """Return the token in ``value``, a header field of the form ``scheme token``; with an empty scheme, ``token``.
+
+    One or more spaces separate the two (RFC 6750, section 2.1).
 
     Servers join several fields of one name with commas. No token contains a comma, so a comma means several fields.
 
     Raises ``Rejected`` with ``NO_TOKEN`` if there is no token, or if the field has another scheme; with
-    ``SEVERAL_TOKENS``; with ``TOO_LARGE`` if the field is longer than any token; with ``MALFORMED`` if there is more
-    than one space before the token.
+    ``SEVERAL_TOKENS``; with ``TOO_LARGE`` if the token has more than ``longest`` characters; with ``MALFORMED`` if a
+    tab is before the token.
     """
     field = (value or "").strip(" \t")
-    if len(field) > MAX_LENGTH + len(scheme) + 1:
+    if len(field) > longest + len(scheme) + MOST_SPACES:
         raise Rejected(Reason.TOO_LARGE)
     if "," in field:
         ours = not scheme or any(_has_scheme(part.strip(" \t"), scheme) for part in field.split(","))
@@ -142,7 +149,7 @@ def token_from(value: str | None, scheme: str) -> str:
     if scheme:
         if not _has_scheme(field, scheme):
             raise Rejected(Reason.NO_TOKEN)
-        field = field[len(scheme) + 1 :]
+        field = field[len(scheme) :].lstrip(" ")
     if not field:
         raise Rejected(Reason.NO_TOKEN)
     if " " in field or "\t" in field:

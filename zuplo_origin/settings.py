@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 import idna
 
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.ca_bundle import ca_bundle, why_unusable
 from zuplo_origin.jwks.client import Policy
 from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url
-from zuplo_origin.jwks.keys import ALGORITHMS
 from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience, is_string_or_uri, parse_required
 
 METADATA = "/.well-known/oauth-protected-resource"
@@ -88,6 +88,7 @@ class Settings:
     scope_claims: tuple[str, ...]
     jwks: Policy
     cache_size: int
+    max_token_length: int
     jwks_max_bytes: int
     jwks_store: str
     key: bytes
@@ -262,6 +263,7 @@ SETTINGS = {
     "JWT_ALGORITHMS": Setting("jwt.algorithms", "EdDSA,RS256,ES256,PS256"),
     "JWT_REQUIRED_CLAIMS": Setting("jwt.required_claims", ""),
     "JWT_SCOPE_CLAIMS": Setting("jwt.scope_claims", "scope,scp"),
+    "JWT_MAX_BYTES": Setting("jwt.max_bytes", "8192", _whole(1024, 24576)),
     "JWT_LEEWAY": Setting("jwt.leeway", "30", _number(0, 300)),
     "JWT_HEADER": Setting("jwt.header", "Authorization", _header),
     "JWT_SCHEME": Setting("jwt.scheme", "Bearer", _scheme),
@@ -270,8 +272,8 @@ SETTINGS = {
     "JWKS_TTL": Setting("jwt.jwks_ttl", "600", _number(1, 86400)),
     "JWKS_MAX_STALE": Setting("jwt.jwks_max_stale", "3600", _number(0, 604800)),
     "JWKS_TIMEOUT": Setting("jwt.jwks_timeout", "5", _number(0.1, 30)),
-    "JWKS_COOLDOWN": Setting("jwt.jwks_cooldown", "30", _number(1, 3600)),
-    "JWKS_MAX_BYTES": Setting("jwt.jwks_max_bytes", "65536", _whole(1024, 1_048_576)),
+    "JWKS_COOLDOWN": Setting("jwt.jwks_cooldown", "10", _number(1, 3600)),
+    "JWKS_MAX_BYTES": Setting("jwt.jwks_max_bytes", "262144", _whole(1024, 1_048_576)),
     "JWKS_STORE": Setting("jwt.jwks_store", "memory", _store, secret=True),
     "METRICS_ENABLED": Setting("metrics.enabled", "False", _boolean),
     "METRICS_PORT": Setting("metrics.port", "", _whole(1, 65535)),
@@ -408,6 +410,7 @@ def read_settings(config: Config) -> Settings:
             cooldown=values["JWKS_COOLDOWN"],
         ),
         cache_size=values["JWT_CACHE_SIZE"],
+        max_token_length=values["JWT_MAX_BYTES"],
         jwks_max_bytes=values["JWKS_MAX_BYTES"],
         jwks_store=values["JWKS_STORE"],
         key=values["APP_KEY"] or b"",

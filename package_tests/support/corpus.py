@@ -71,7 +71,9 @@ def headers(issuer: Issuer) -> Iterator[tuple[str, str | None, str | None]]:
     for scheme in ("Bearer", "bearer", "BEARER", "bEaReR"):
         yield f"the scheme as {scheme}", f"{scheme} {good}", None
     yield "spaces around", f" \t Bearer {good} \t ", None
-    for between in ("  ", " \t", "   "):
+    for between in ("  ", "   ", " " * 40):
+        yield f"{len(between)} spaces between", f"Bearer{between}{good}", None
+    for between in (" \t", " \t ", "  \t"):
         yield f"{between!r} between", f"Bearer{between}{good}", "malformed"
     yield "a tab between", f"Bearer\t{good}", "no_token"
     yield "the scheme twice", f"Bearer Bearer {good}", "several_tokens"

@@ -2,9 +2,9 @@
 
 import threading
 
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.client import Policy, RemoteKeySet
 from zuplo_origin.jwks.fetch import Source
-from zuplo_origin.jwks.keys import ALGORITHMS
 
 from .clock import Clock
 from .issuer import Issuer, send
@@ -20,7 +20,7 @@ class KeySetHarness:
         self.issuer = Issuer([Key(ES256, "one")])
         self.clock = Clock()
         self.policy = Policy(**{"timeout": 20} | policy)
-        source = Source(self.issuer.name, self.issuer.jwks_url, self.policy.timeout, 65536)
+        source = Source(self.issuer.name, self.issuer.jwks_url, self.policy.timeout, 262144)
         self.keys = RemoteKeySet(
             self.issuer.name,
             source.fetch,
@@ -48,7 +48,7 @@ class KeySetHarness:
         self.wait_for_fetch()
 
     def finds(self, kid: str = "one") -> bool:
-        return self.keys.find(kid, ES256) is not None
+        return bool(self.keys.find(kid, ES256))
 
     @property
     def fetches(self) -> int:

@@ -19,8 +19,8 @@ from masonite.routes import Route
 
 from zuplo_origin.encoding import has_nonfinite, load_json
 from zuplo_origin.http.errors import HttpException
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.client import KeysUnavailable
-from zuplo_origin.jwks.keys import ALGORITHMS
 from zuplo_origin.jwt.inspection import inspect
 
 from .issuer import BadKeyFile, Development

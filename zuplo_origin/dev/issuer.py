@@ -16,7 +16,7 @@ from jose import jwt
 from jose.backends import ECKey, RSAKey
 
 from zuplo_origin.encoding import encode_base64url
-from zuplo_origin.jwks.keys import ALGORITHMS
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 
 
 def write_private(path: Path, text: str) -> None:

@@ -18,8 +18,8 @@ from urllib3.exceptions import HTTPError
 
 from zuplo_origin.encoding import decode_base64url, encode_base64url, load_json, printable
 from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.fetch import Deadline, DeadlineAdapter, is_loopback
-from zuplo_origin.jwks.keys import ALGORITHMS
 from zuplo_origin.jwt.reasons import Reason
 
 TIMEOUT = 10.0

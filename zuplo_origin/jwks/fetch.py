@@ -1,25 +1,36 @@
-"""One HTTP exchange with an issuer, limited in time and size."""
+"""One HTTP exchange with an issuer, limited in time and size, and the URL of its key set."""
 
+import http.client
 import ipaddress
 import os
 import re
+import selectors
 import socket
 import threading
 import time
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-from zuplo_origin.encoding import load_json
+from .ca_bundle import VARIABLES as CA_VARIABLES
+from .failures import Cause, FetchFailed, Proxy, at, explained, quoted, shown, status_failure
+from .keys import KeySet, WantedKey, load_document
 
-from .ca_bundle import ca_bundle
-from .keys import KeySet, WantedKey
+ATTEMPT_DELAY = 0.25
+"""Seconds after which the next address of a host is tried beside the earlier ones (RFC 8305, section 5)."""
+ACCEPT = "application/jwk-set+json, application/json, */*;q=0.1"
+"""Kubernetes responds with 406 to ``application/json`` alone, others publish key sets as ``text/html``."""
+CODINGS = ("", "identity", "gzip", "x-gzip")
+"""Content codings that the request allows."""
 
 
 class Deadline:
@@ -30,6 +41,7 @@ class Deadline:
     """
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._end = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._shut)
         self._timer.daemon = True
@@ -84,17 +96,163 @@ def _shut_down(connected: socket.socket) -> None:
         return  # the server has closed the connection
 
 
+class Places:
+    """The kinds of network that a fetch may connect to: an issuer's metadata must not lead into a protected one.
+
+    ``reached`` are the kinds of the addresses that were connected to without a proxy. ``allowed`` are kinds; ``None``
+    allows all.
+    """
+
+    def __init__(self) -> None:
+        self.reached: set[str] = set()
+        self.allowed: set[str] | None = None
+
+    def restrict(self) -> None:
+        """Allow public addresses from here on, and those of the kinds that were reached."""
+        self.allowed = {"public", *self.reached}
+
+
+def kind_of(address: str) -> str:
+    """Return ``loopback``, ``link-local``, ``private`` or ``public`` for an IP ``address``."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback:
+        return "loopback"
+    if ip.is_link_local:
+        return "link-local"
+    return "public" if ip.is_global else "private"
+
+
+def connect(host: str, port: int, deadline: Deadline, places: Places, url: str, proxy: Proxy | None) -> socket.socket:
+    """Return a connection to ``host``, to the first of its addresses that accepts one (RFC 8305).
+
+    A later address is tried beside the earlier ones, whose packets may be dropped. Raises ``FetchFailed``.
+    """
+    target = str(proxy) if proxy else f"{host}:{port}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        why = quoted(getattr(error, "strerror", None) or error)
+        cause, name = (Cause.PROXY, f"the host of {target}") if proxy else (Cause.UNKNOWN_HOST, f"the host {host}")
+        raise FetchFailed(cause, at(url, f"cannot resolve {name} ({why}); check the URL and DNS")) from None
+    addresses: list[tuple[int, Any]] = [(family, address) for family, _, _, _, address in found]
+    if places.allowed is not None and proxy is None:
+        kinds = {kind_of(address[0]) for _, address in addresses} - places.allowed
+        if kinds:
+            text = (
+                f"its host has a {kinds.pop()} address, and the issuer has none; set JWKS_URL to this URL to allow it"
+            )
+            raise FetchFailed(Cause.LESS_PROTECTED, at(url, text))
+    try:
+        connected = _Race(addresses, deadline).run()
+    except TimeoutError:
+        listed = ", ".join(address[0] for _, address in addresses[:4])
+        text = f"no connection to {target} within {deadline.seconds:g} s (JWKS_TIMEOUT): tried {listed}"
+        raise FetchFailed(Cause.PROXY if proxy else Cause.CONNECT_TIMEOUT, at(url, text)) from None
+    except OSError as error:
+        is_closed = isinstance(error, ConnectionRefusedError)
+        why = "rejects connections: the port is closed" if is_closed else f"cannot be reached ({error.strerror})"
+        cause = Cause.PROXY if proxy else Cause.CLOSED_PORT if is_closed else Cause.UNREACHABLE
+        raise FetchFailed(cause, at(url, f"{target} {why}; check host and port")) from None
+    if proxy is None:
+        places.reached.add(kind_of(str(connected.getpeername()[0])))
+    deadline.watch(connected)
+    return connected
+
+
+class _Race:
+    """Connection attempts to several addresses, of which the first that succeeds wins."""
+
+    def __init__(self, addresses: list[tuple[int, Any]], deadline: Deadline) -> None:
+        families: dict[int, list[tuple[int, Any]]] = {}
+        for each in addresses:
+            families.setdefault(each[0], []).append(each)
+        mixed = [each for group in zip_longest(*families.values()) for each in group if each is not None]
+        self._waiting = deque(mixed)  # the families in turn: RFC 8305, section 4
+        self._deadline = deadline
+        self._delay = min(ATTEMPT_DELAY, deadline.left() / (len(mixed) + 1))
+        self._error: OSError = OSError("no address")
+
+    def run(self) -> socket.socket:
+        """Return the connection. Raises the last attempt's ``OSError``, or ``TimeoutError`` at the deadline."""
+        with selectors.DefaultSelector() as attempts:
+            try:
+                while self._waiting or attempts.get_map():
+                    if self._waiting:
+                        self._begin(attempts)
+                    next_at = time.monotonic() + self._delay
+                    while attempts.get_map() and (not self._waiting or time.monotonic() < next_at):
+                        left = self._deadline.left()
+                        pause = min(left, max(0.0, next_at - time.monotonic())) if self._waiting else left
+                        winner = self._ended(attempts, pause)
+                        if winner is not None:
+                            return winner
+                raise self._error
+            finally:
+                for key in list(attempts.get_map().values()):
+                    attempts.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+
+    def _begin(self, attempts: selectors.BaseSelector) -> None:
+        family, address = self._waiting.popleft()
+        try:
+            attempt = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # a machine without this family
+            self._error = error
+            return
+        attempt.setblocking(False)
+        try:
+            attempt.connect(address)
+        except BlockingIOError:
+            pass
+        except OSError as error:  # not routed
+            self._error = error
+            attempt.close()
+            return
+        attempts.register(attempt, selectors.EVENT_WRITE)
+
+    def _ended(self, attempts: selectors.BaseSelector, seconds: float) -> socket.socket | None:
+        """Wait for the end of an attempt, for ``seconds`` at most, and return its connection if it succeeded."""
+        for key, _ in attempts.select(seconds):
+            attempt: Any = key.fileobj
+            attempts.unregister(attempt)
+            code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code:
+                attempt.settimeout(self._deadline.left())
+                attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return attempt  # type: ignore[no-any-return]
+            self._error = OSError(code, os.strerror(code))
+            attempt.close()
+        return None
+
+
+class _Response(http.client.HTTPResponse):
+    """A response without the 1xx ones before it (RFC 9110, section 15.2): http.client skips 100 alone."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200 and self.status != 101:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
+
 class DeadlineAdapter(HTTPAdapter):
     """A transport of ``requests`` whose connections are shut down at a deadline."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, places: Places | None = None, url: str = "") -> None:
+        known = places or Places()
+
+        def new_connection(connection: HTTPConnection) -> socket.socket:
+            proxy = Proxy.of(connection.proxy.url) if connection.proxy else None
+            return connect(connection._dns_host, connection.port or 80, deadline, known, url, proxy)
+
         class Plain(HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                return _watched(super()._new_conn(), deadline)
+            response_class = _Response
+            _new_conn = new_connection
 
         class Secure(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                return _watched(super()._new_conn(), deadline)
+            response_class = _Response
+            _new_conn = new_connection
 
         self._classes = {"http": Plain, "https": Secure}
         super().__init__()
@@ -105,41 +263,35 @@ class DeadlineAdapter(HTTPAdapter):
         return pool
 
 
-def _watched(connected: socket.socket, deadline: Deadline) -> socket.socket:
-    deadline.watch(connected)
-    return connected
-
-
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})", re.IGNORECASE)
-
-_TOO_SLOW = "no whole response before the deadline"
-
-
-class FetchFailed(Exception):
-    """A fetch without a usable response. Its text is the reason, and quotes nothing from the server."""
 
 
 class Deferred(Exception):
-    """A fetch that was not made: unknown keys have caused as many fetches of all processes together as they may."""
+    """A fetch that was not made: unknown keys have caused as many fetches of all processes together as they may.
 
+    ``seconds`` is the time until the next one is allowed.
+    """
 
-class ConnectionBroken(FetchFailed):
-    """A connection that could not be opened, or broke. One more attempt may succeed."""
+    def __init__(self, seconds: float) -> None:
+        super().__init__("deferred")
+        self.seconds = max(0.001, seconds)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A server's response. ``body`` is ``None`` for status 304, not modified (RFC 9110, section 15.4.5).
+    """A server's response: the ``body`` of ``url``.
 
-    ``max_age`` is in seconds (RFC 9111, section 5.2.2.1). For a response that another process fetched, ``age`` is how
-    many seconds ago. ``key_set`` is the parsed body, if it was parsed already.
+    ``max_age`` is in seconds (RFC 9111, section 5.2.2.1), less the age in caches before this one. For a response that
+    another process fetched, ``age`` is how many seconds ago. ``key_set`` is the parsed body, if it was parsed already.
+    ``deferred_for`` is described at ``Deferred``: it is not 0 if this document is not the newest that may be wanted.
     """
 
-    body: bytes | None
-    etag: str | None = None
+    body: bytes
+    url: str = ""
     max_age: int | None = None
     age: float = 0.0
     key_set: KeySet | None = None
+    deferred_for: float = 0.0
 
 
 def is_loopback(url: str) -> bool:
@@ -153,53 +305,42 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def fetch(url: str, deadline: Deadline, max_bytes: int, etag: str | None = None) -> Document:
+def fetch(url: str, deadline: Deadline, max_bytes: int, places: Places | None = None) -> Document:
     """Return the document at ``url``, if it arrives by the ``deadline`` and has at most ``max_bytes`` decompressed.
 
-    ``etag`` is that of the cached document, if any. A connection that breaks is tried once more. Raises
-    ``FetchFailed`` for anything but a complete 200, or a 304 if an ``etag`` was given.
+    A connection that breaks is tried once more. Raises ``FetchFailed`` for anything but a complete 200.
     """
+    places = places or Places()
     try:
-        return _attempt(url, deadline, max_bytes, etag)
-    except ConnectionBroken:
-        return _attempt(url, deadline, max_bytes, etag)
+        return _exchange(url, deadline, max_bytes, places)
+    except FetchFailed as failed:
+        if failed.cause is not Cause.CONNECTION_CLOSED or deadline.over():
+            raise
+    return _exchange(url, deadline, max_bytes, places)
 
 
-def _attempt(url: str, deadline: Deadline, max_bytes: int, etag: str | None) -> Document:
+def _exchange(url: str, deadline: Deadline, max_bytes: int, places: Places) -> Document:
+    proxy: Proxy | None = None
     try:
-        return _exchange(url, deadline, max_bytes, etag)
-    except requests.exceptions.SSLError as error:
-        raise FetchFailed("TLS failed: the certificate is not trusted, or the server does not use TLS") from error
-    except (TimeoutError, requests.Timeout, ReadTimeoutError) as error:
-        raise FetchFailed(_TOO_SLOW) from error
-    except (requests.ConnectionError, ProtocolError) as error:
-        if deadline.over():
-            raise FetchFailed(_TOO_SLOW) from error
-        raise ConnectionBroken("the connection failed") from error
-    except (requests.RequestException, HTTPError, ValueError) as error:
-        raise FetchFailed("the response is not valid HTTP") from error
-
-
-def _exchange(url: str, deadline: Deadline, max_bytes: int, etag: str | None) -> Document:
-    with requests.Session() as session:
-        for prefix in ("http://", "https://"):
-            session.mount(prefix, DeadlineAdapter(deadline))
-        session.auth = _no_credentials
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "zuplo-origin"}
-        if etag is not None:
-            headers["If-None-Match"] = etag
-        request = session.prepare_request(requests.Request("GET", url, headers=headers))
-        environment = session.merge_environment_settings(url, {}, True, None, None)
-        environment["verify"] = bundle[1] if (bundle := ca_bundle()) else True
-        if is_loopback(url):
-            environment["proxies"] = {}
-        with session.send(request, timeout=deadline.left(), allow_redirects=False, **environment) as response:
-            if response.status_code == 304 and etag is not None:
-                return Document(None, etag, _max_age(response))
-            if response.status_code != 200:
-                raise FetchFailed(f"the response has status {response.status_code}, not 200")
-            body = _read(response, deadline, max_bytes)
-            return Document(body, response.headers.get("ETag"), _max_age(response))
+        with requests.Session() as session:
+            for prefix in ("http://", "https://"):
+                session.mount(prefix, DeadlineAdapter(deadline, places, url))
+            session.auth = _no_credentials
+            headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip", "User-Agent": "zuplo-origin"}
+            request = session.prepare_request(requests.Request("GET", url, headers=headers))
+            environment = session.merge_environment_settings(url, {}, True, None, None)
+            environment["verify"] = next((os.environ[name] for name in CA_VARIABLES if os.environ.get(name)), True)
+            if is_loopback(url):
+                environment["proxies"] = {}
+            selected = select_proxy(url, environment["proxies"])
+            proxy = Proxy.of(selected) if selected else None
+            with session.send(request, timeout=deadline.left(), allow_redirects=False, **environment) as response:
+                if response.status_code != 200:
+                    raise status_failure(response.status_code, response.headers, url)
+                body = _read(response, deadline, max_bytes, url)
+                return Document(body, url, _max_age(response.headers))
+    except Exception as error:
+        raise explained(error, url, proxy, deadline.seconds, deadline.over()) from error
 
 
 def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -207,21 +348,30 @@ def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedReque
     return request
 
 
-def _read(response: requests.Response, deadline: Deadline, max_bytes: int) -> bytes:
+def _read(response: requests.Response, deadline: Deadline, max_bytes: int, url: str) -> bytes:
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in CODINGS:
+        text = f"it has the content coding {quoted(coding)}, which the request does not allow; expected none, or gzip"
+        raise FetchFailed(Cause.CONTENT_CODING, at(url, text))
+    announced = response.headers.get("Content-Length", "")
     body = bytearray()
-    while True:
+    while not re.fullmatch("[0-9]{1,18}", announced) or int(announced) <= max_bytes:
         deadline.left()
         chunk = response.raw.read1(max_bytes + 1 - len(body), decode_content=True)
         if not chunk:
             return bytes(body)
         body += chunk
         if len(body) > max_bytes:
-            raise FetchFailed(f"the response is larger than {max_bytes} bytes")
+            announced = f"more than {max_bytes}"
+            break
+    raise FetchFailed(Cause.TOO_LARGE, at(url, f"it has {announced} bytes; JWKS_MAX_BYTES allows {max_bytes}"))
 
 
-def _max_age(response: requests.Response) -> int | None:
-    match = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
-    return int(match.group(1)) if match else None
+def _max_age(headers: Mapping[str, str]) -> int | None:
+    match = _MAX_AGE.search(headers.get("Cache-Control", ""))
+    age = headers.get("Age", "").strip()
+    spent = int(age) if re.fullmatch("[0-9]{1,9}", age) else 0
+    return max(0, int(match.group(1)) - spent) if match else None
 
 
 DISCOVERY = "discovery"
@@ -252,21 +402,42 @@ class Source:
     timeout: float
     max_bytes: int
 
-    def fetch(self, etag: str | None = None, wanted: WantedKey | None = None) -> Document:
-        """Return the issuer's response. Raises ``FetchFailed``. ``wanted`` makes no difference here."""
+    def fetch(self, wanted: WantedKey | None = None) -> Document:
+        """Return the issuer's response. Raises ``Failure``. ``wanted`` makes no difference here."""
         with Deadline(self.timeout) as deadline:
-            url = self._discovered(deadline) if self.url == DISCOVERY else self.url
-            return fetch(url, deadline, self.max_bytes, etag)
+            if self.url != DISCOVERY:
+                return fetch(self.url, deadline, self.max_bytes)
+            places = Places()
+            url = self._discovered(deadline, places)
+            places.restrict()
+            return fetch(url, deadline, self.max_bytes, places)
 
-    def _discovered(self, deadline: Deadline) -> str:
+    def _discovered(self, deadline: Deadline, places: Places) -> str:
+        """Return the ``jwks_uri`` of the issuer's metadata. It leads to no less protected place than the metadata."""
         url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
-        try:
-            metadata = load_json(fetch(url, deadline, self.max_bytes).body or b"")
-        except ValueError:
-            raise FetchFailed("the discovery document is not JSON") from None
-        if not isinstance(metadata, dict) or metadata.get("issuer") != self.issuer:
-            raise FetchFailed("the discovery document is not this issuer's")
-        jwks_uri = metadata.get("jwks_uri")
-        if not isinstance(jwks_uri, str) or not is_acceptable_url(jwks_uri):
-            raise FetchFailed("the discovery document has no jwks_uri with https")
-        return jwks_uri
+        metadata = load_document(fetch(url, deadline, self.max_bytes, places).body, url)
+        found = metadata.get("issuer") if isinstance(metadata, dict) else None
+        if found != self.issuer:
+            seen = f"its issuer is {quoted(found)}" if isinstance(found, str) else "it has no issuer"
+            text = f"{seen}, and JWT_ISSUER is {quoted(self.issuer)}; they must be equal"
+            raise FetchFailed(Cause.DISCOVERY_ISSUER, at(url, text))
+        uri = metadata.get("jwks_uri")
+        why = _why_not_followed(uri, url)
+        if why is not None:
+            raise FetchFailed(Cause.DISCOVERY_JWKS_URI, at(url, f"{why}; set JWKS_URL to the URL of the key set"))
+        return str(uri)
+
+
+def _why_not_followed(uri: Any, url: str) -> str | None:
+    """Return why the ``jwks_uri`` in the metadata at ``url`` is not acceptable; ``None`` if it is."""
+    if not isinstance(uri, str) or not uri:
+        return "its jwks_uri is missing" if uri is None or uri == "" else "its jwks_uri is not a string"
+    if "://" not in uri:
+        return f"its jwks_uri {quoted(uri)} is relative, not a whole URL"
+    if not uri.isascii():
+        return f"its jwks_uri {quoted(shown(uri))} has characters beyond ASCII; a host name needs punycode"
+    if not is_acceptable_url(uri):
+        return f"its jwks_uri {quoted(shown(uri))} is not an https URL without user and fragment"
+    if url.startswith("https:") and not uri.startswith("https:"):
+        return f"its jwks_uri {quoted(shown(uri))} is http, and the issuer is https"
+    return None

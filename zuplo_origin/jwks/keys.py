@@ -1,151 +1,37 @@
-"""Signature algorithms, keys (RFC 7517) and key sets, and which key verifies a token."""
+"""Keys (RFC 7517) and key sets: which keys are usable, and which of them fit a token."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.exceptions import UnsupportedAlgorithm
 from jose import jwk
-from jose.backends.base import Key
-from jose.backends.cryptography_backend import CryptographyRSAKey
 from jose.exceptions import JOSEError
-from nacl.bindings import crypto_core_ed25519_is_valid_point
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey as PrivateEd25519Key
-from nacl.signing import VerifyKey
 
 from zuplo_origin.encoding import decode_base64url, load_json, printable
 
+from .algorithms import ALGORITHMS, SignatureVerifier, names_of
+from .failures import BadKeySet, Cause, UnusableKey, at, quoted
 
-@dataclass(frozen=True)
-class Algorithm:
-    """The key type, and the curve if there is one, of an algorithm's keys (RFC 7518, section 3.1; RFC 8037)."""
-
-    kty: str
-    crv: str | None = None
-
-
-ALGORITHMS = {
-    "EdDSA": Algorithm("OKP", "Ed25519"),
-    "RS256": Algorithm("RSA"),
-    "RS384": Algorithm("RSA"),
-    "RS512": Algorithm("RSA"),
-    "PS256": Algorithm("RSA"),
-    "PS384": Algorithm("RSA"),
-    "PS512": Algorithm("RSA"),
-    "ES256": Algorithm("EC", "P-256"),
-    "ES384": Algorithm("EC", "P-384"),
-    "ES512": Algorithm("EC", "P-521"),
-}
-"""The values that ``JWT_ALGORITHMS`` accepts."""
-
-ALIASES = {"EdDSA": ("EdDSA", "Ed25519")}
-"""Further names of an algorithm in tokens and keys: RFC 9864 calls EdDSA over Ed25519 ``Ed25519``."""
-
-
-def names_of(algorithm: str) -> tuple[str, ...]:
-    """Return all names that tokens and keys may use for ``algorithm``."""
-    return ALIASES.get(algorithm, (algorithm,))
-
-
-SIGNATURE_BYTES = 64
-"""Length of an Ed25519 signature (RFC 8032, section 5.1.6)."""
-
-_HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
-
-
-class RSAKey(CryptographyRSAKey):
-    """An RSA key for RS256 to RS512 (RFC 7518, section 3.3), and for PS256 to PS512 (section 3.5).
-
-    The salt of PS256 to PS512 is as long as the hash. Padding and hash are created once for a key; python-jose creates
-    them for each signature.
-    """
-
-    def __init__(self, key: Any, algorithm: str) -> None:
-        super().__init__(key, algorithm.replace("PS", "RS"))
-        self._algorithm = algorithm
-        self._hash = _HASHES[algorithm[2:]]
-        self._padding: padding.AsymmetricPadding = padding.PKCS1v15()
-        if algorithm.startswith("PS"):
-            self._padding = padding.PSS(mgf=padding.MGF1(self._hash), salt_length=self._hash.digest_size)
-
-    def sign(self, msg: bytes) -> bytes:
-        return self.prepared_key.sign(msg, self._padding, self._hash)  # type: ignore[no-any-return]
-
-    def verify(self, msg: bytes, sig: bytes) -> bool:
-        try:
-            self.prepared_key.verify(sig, msg, self._padding, self._hash)
-        except InvalidSignature:
-            return False
-        return True
-
-
-class EdDSAKey(Key):
-    """An Ed25519 key, public or private, from its JWK (RFC 8037, section 2).
-
-    libsodium takes half of OpenSSL's time, and rejects keys and signatures of small order and non-canonical encodings.
-    Raises ``ValueError`` if ``x`` is not a valid key.
-    """
-
-    def __init__(self, key: dict[str, Any], algorithm: str) -> None:
-        self._algorithm = algorithm
-        self._private = PrivateEd25519Key(decode_base64url(key["d"])) if "d" in key else None
-        self._public = VerifyKey(decode_base64url(key["x"]))
-        if not crypto_core_ed25519_is_valid_point(bytes(self._public)):
-            raise ValueError("not a point of the prime-order group of Ed25519")
-
-    def sign(self, msg: bytes) -> bytes:
-        if self._private is None:
-            raise TypeError("a public key cannot sign")
-        return self._private.sign(msg).signature
-
-    def verify(self, msg: bytes, sig: bytes) -> bool:
-        if len(sig) != SIGNATURE_BYTES:
-            return False
-        try:
-            self._public.verify(msg, sig)
-        except BadSignatureError:
-            return False
-        return True
-
-
-for _name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"):
-    jwk.register_key(_name, RSAKey)
-for _name in ALIASES["EdDSA"]:
-    jwk.register_key(_name, EdDSAKey)
-
-
-MIN_RSA_BITS = 2048
-"""RFC 7518, sections 3.3 and 3.5."""
-
+MAX_KEYS = 128
+"""Keys in a key set."""
+MAX_REASONS = 8
+"""Unusable keys of one key set that a message or the log lists."""
+RSA_BITS = (2048, 8192)
+"""At least: RFC 7518, sections 3.3 and 3.5. At most: a verification takes longer than a millisecond beyond."""
+MAX_EXPONENT = 2**32 - 1
+"""The largest public exponent: with 3,060 bits of exponent, a verification takes 3.8 ms."""
 _COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
-
-
-class SignatureVerifier(Protocol):
-    """A public key with its algorithm: the part of python-jose's ``Key`` that checks signatures."""
-
-    def verify(self, msg: bytes, sig: bytes) -> bool: ...
-
-
-class UnusableKey(Exception):
-    """A JWK that cannot verify tokens here. Its text is the reason, and quotes nothing from the JWK.
-
-    ``lacking`` are the algorithms that the key could be used with if the settings allowed them.
-    """
-
-    def __init__(self, why: str, lacking: tuple[str, ...] = ()) -> None:
-        super().__init__(why)
-        self.lacking = lacking
 
 
 @dataclass(frozen=True)
 class SigningKey:
     """A public key of an issuer, built once when its key set arrives.
 
-    ``verifiers`` has one entry for each name of an allowed algorithm that the key can be used with.
+    ``material`` is the same for keys with the same numbers. ``verifiers`` has one entry for each name of an allowed
+    algorithm that the key can be used with.
     """
 
     kid: str | None
@@ -154,136 +40,197 @@ class SigningKey:
     bits: int | None
     alg: str | None
     use: str | None
+    material: tuple[int, ...]
     verifiers: Mapping[str, SignatureVerifier] = field(repr=False)
 
 
 def signing_key(entry: Any, allowed: frozenset[str]) -> SigningKey:
     """Return the key that the JWK ``entry`` describes, for the ``allowed`` algorithms.
 
-    Raises ``UnusableKey`` if it does not describe a key for one of them (RFC 7517, section 4; RFC 7518, section 6).
+    A member that is ``null`` counts as absent: C# serializers write ``"use": null``. Raises ``UnusableKey`` if it does
+    not describe a key for one of the algorithms (RFC 7517, section 4; RFC 7518, section 6).
     """
+    if isinstance(entry, _DuplicateMember):
+        raise UnusableKey(Cause.KEY_DUPLICATE_MEMBER, f"it has the member {quoted(entry.name)} twice")
     if not isinstance(entry, dict):
-        raise UnusableKey("it is not an object whose members are all named once")
+        raise UnusableKey(Cause.KEY_NOT_OBJECT, f"it is {_kind(entry)}, not an object")
+    entry = {name: value for name, value in entry.items() if value is not None}
+    for name, value in entry.items():
+        if isinstance(value, _DuplicateMember):
+            raise UnusableKey(Cause.KEY_DUPLICATE_MEMBER, f"its {quoted(name)} has a member twice")
     kid, alg, use = (_optional_string(entry, name) for name in ("kid", "alg", "use"))
     _check_purpose(entry, use)
-    kty, crv, bits = _check_material(entry)
-    fitting = [
-        name
-        for name, algorithm in ALGORITHMS.items()
-        if algorithm.kty == kty and algorithm.crv in (None, crv) and (alg is None or alg in names_of(name))
-    ]
+    kty, crv, bits, material = _material(entry)
+    names = [name for name, each in ALGORITHMS.items() if each.kty == kty and each.crv in (None, crv)]
+    fitting = [name for name in names if alg is None or alg in names_of(name)]
     if not fitting:
-        raise UnusableKey("its alg does not match its kty and crv, or is not a signature algorithm")
+        why = f"its alg is {quoted(alg)}; its kty and crv need one of {', '.join(names)}"
+        raise UnusableKey(Cause.KEY_ALGORITHM, why)
     if not allowed.intersection(fitting):
-        raise UnusableKey(f"its algorithm is not allowed: JWT_ALGORITHMS lacks {' and '.join(fitting)}", tuple(fitting))
+        why = f"its algorithm is not allowed; add {' or '.join(fitting)} to JWT_ALGORITHMS"
+        raise UnusableKey(Cause.KEY_NOT_ALLOWED, why, tuple(fitting))
     try:
         public = {name: entry[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in entry}
         built = {name: jwk.construct(public, name) for name in fitting if name in allowed}
-    except (JOSEError, UnsupportedAlgorithm, ValueError) as error:  # a point that is not on its curve, an even exponent
-        raise UnusableKey("its numbers are not a valid key") from error
+        next(iter(built.values())).verify(b"", b"\2".rjust(_signature_bytes(crv, bits), b"\0"))
+    except (JOSEError, UnsupportedAlgorithm, ValueError) as error:  # a point that is not on its curve
+        raise UnusableKey(Cause.KEY_POINT, "its numbers are not a valid public key") from error
     verifiers = {alias: verifier for name, verifier in built.items() for alias in names_of(name)}
-    return SigningKey(kid, kty, crv, bits, alg, use, verifiers)
+    return SigningKey(kid, kty, crv, bits, alg, use, material, verifiers)
+
+
+def _signature_bytes(crv: str | None, bits: int | None) -> int:
+    return (bits + 7) // 8 if bits else 2 * _COORDINATE_BYTES.get(crv or "", 32)
+
+
+def _kind(value: Any) -> str:
+    """Return the JSON type of ``value``, for messages."""
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
 def _optional_string(entry: dict[str, Any], name: str) -> str | None:
     value = entry.get(name)
-    if name in entry and not isinstance(value, str):
-        raise UnusableKey(f"its {name} is not a string")
+    if value is not None and not isinstance(value, str):
+        raise UnusableKey(Cause.KEY_MEMBER_TYPE, f"its {name} is {_kind(value)}, not a string")
     return value
 
 
 def _check_purpose(entry: dict[str, Any], use: str | None) -> None:
     if use not in (None, "sig"):
-        raise UnusableKey("its use is not sig")
+        raise UnusableKey(Cause.KEY_USE, f"its use is {quoted(use)}, not 'sig'")
     if "key_ops" in entry:
         operations = entry["key_ops"]
         if not isinstance(operations, list) or "verify" not in operations:
-            raise UnusableKey("its key_ops do not include verify")
+            raise UnusableKey(Cause.KEY_OPS, f"its key_ops are {quoted(operations)}, and lack 'verify'")
     if entry.get("kty") == "oct":
-        raise UnusableKey("it is symmetric: any reader of the key set could sign with it")
-    if any(name in entry for name in _PRIVATE):
-        raise UnusableKey("it is private: its issuer has published its private key")
+        why = "it is symmetric (kty oct): any reader of the key set could sign with it; publish a public key"
+        raise UnusableKey(Cause.KEY_SYMMETRIC, why)
+    private = [name for name in _PRIVATE if name in entry]
+    if private:
+        why = f"it is private (it has {private[0]}): the issuer publishes its private key, and must replace it"
+        raise UnusableKey(Cause.KEY_PRIVATE, why)
 
 
-def _check_material(entry: dict[str, Any]) -> tuple[str, str | None, int | None]:
-    """Return ``kty``, ``crv`` and, for RSA, the size in bits."""
-    kty, crv = entry.get("kty"), entry.get("crv")
+def _material(entry: dict[str, Any]) -> tuple[str, str | None, int | None, tuple[int, ...]]:
+    """Return ``kty``, ``crv`` and, for RSA, the size in bits, and the numbers that make the key what it is."""
+    kty, crv = (_optional_string(entry, name) for name in ("kty", "crv"))
     if kty == "RSA":
-        bits = int.from_bytes(_octets(entry, "n"), "big").bit_length()
-        _octets(entry, "e")
-        if bits < MIN_RSA_BITS:
-            raise UnusableKey(f"it has {bits} bits: RSA keys need {MIN_RSA_BITS} or more")
-        return "RSA", None, bits
-    if kty == "EC" and isinstance(crv, str) and crv in _COORDINATE_BYTES:
-        for name in ("x", "y"):
-            _octets(entry, name, _COORDINATE_BYTES[crv])
-        return "EC", crv, None
-    if kty == "OKP" and crv == "Ed25519":
-        _octets(entry, "x", 32)
-        return "OKP", crv, None
-    raise UnusableKey("its kty and crv are not supported")
+        n, e = (int.from_bytes(_octets(entry, name), "big") for name in ("n", "e"))
+        _check_rsa(n, e)
+        return "RSA", None, n.bit_length(), (n, e)
+    if kty not in ("EC", "OKP"):
+        raise UnusableKey(Cause.KEY_TYPE, f"its kty is {quoted(kty) if kty else 'missing'}; expected RSA, EC or OKP")
+    curves = _COORDINATE_BYTES if kty == "EC" else {"Ed25519": 32}
+    if crv not in curves:
+        expected = f"expected {', '.join(curves)} for kty {kty}"
+        raise UnusableKey(Cause.KEY_CURVE, f"its crv is {quoted(crv) if crv else 'missing'}; {expected}")
+    octets = [_octets(entry, name, curves[crv], crv) for name in ("x", "y")[: 2 if kty == "EC" else 1]]
+    return kty, crv, None, tuple(int.from_bytes(each, "big") for each in octets)
 
 
-def _octets(entry: dict[str, Any], name: str, size: int | None = None) -> bytes:
+def _check_rsa(n: int, e: int) -> None:
+    bits, (least, most) = n.bit_length(), RSA_BITS
+    if bits < least:
+        raise UnusableKey(Cause.KEY_TOO_SHORT, f"its n has {bits} bits; RSA keys need {least} or more")
+    if bits > most:
+        raise UnusableKey(Cause.KEY_TOO_LONG, f"its n has {bits} bits; RSA keys have {most} at most")
+    if n % 2 == 0:
+        raise UnusableKey(Cause.KEY_MODULUS, "its n is even: it is not a product of two large primes")
+    if e % 2 == 0 or not 3 <= e <= MAX_EXPONENT:
+        found = e if e <= 2**64 else f"a number of {e.bit_length()} bits"
+        raise UnusableKey(Cause.KEY_EXPONENT, f"its e is {found}; expected an odd number from 3 to {MAX_EXPONENT}")
+
+
+def _octets(entry: dict[str, Any], name: str, size: int | None = None, curve: str = "") -> bytes:
+    """Return the bytes of the member ``name``, which are base64url without padding (RFC 7515, section 2)."""
     value = entry.get(name)
+    if value is None or value == "":
+        raise UnusableKey(Cause.KEY_MEMBER_MISSING, f"its {name} is missing")
+    if not isinstance(value, str):
+        raise UnusableKey(Cause.KEY_MEMBER_TYPE, f"its {name} is {_kind(value)}, not a string")
+    if value.endswith("="):
+        raise UnusableKey(Cause.KEY_PADDING, f"its {name} has base64 padding (=); base64url has none in a JWK")
+    if "+" in value or "/" in value:
+        why = f"its {name} is in the standard base64 alphabet (it has + or /); a JWK needs base64url, with - and _"
+        raise UnusableKey(Cause.KEY_ALPHABET, why)
     try:
-        octets = decode_base64url(value) if isinstance(value, str) else b""
+        octets = decode_base64url(value)
     except ValueError:
-        octets = b""
-    if not octets or (size is not None and len(octets) != size):
-        raise UnusableKey(f"its {name} is missing, or is not base64url of the right length")
+        wrong = re.search("[^A-Za-z0-9_-]", value)
+        detail = f"it has the character {quoted(wrong[0])}" if wrong else "unused bits are set, or its length is wrong"
+        raise UnusableKey(Cause.KEY_ENCODING, f"its {name} is not base64url ({detail})") from None
+    if size is not None and len(octets) != size:
+        raise UnusableKey(Cause.KEY_LENGTH, f"its {name} has {len(octets)} bytes; {curve} needs {size}")
     return octets
-
-
-class BadKeySet(Exception):
-    """A response that is not a key set, or that has no usable key. Its text is the reason."""
 
 
 @dataclass(frozen=True)
 class SkippedKey:
-    """A JWK that was skipped, and why. ``lacking`` is described at ``UnusableKey``."""
+    """A JWK that was skipped: the ``cause``, and why in words. ``lacking`` is described at ``UnusableKey``."""
 
     kid: str | None
     kty: str | None
     crv: str | None
     alg: str | None
     use: str | None
+    cause: Cause
     why: str
     lacking: tuple[str, ...] = ()
 
 
 class WantedKey(NamedTuple):
-    """The key that a token asks for. ``kid`` is ``None`` if the token names no key."""
+    """The key that a token asks for. ``kid`` is ``None`` if the token names no key.
+
+    ``is_replaced`` means that cached keys fit, and none of them has signed the token.
+    """
 
     kid: str | None
     algorithm: str
+    is_replaced: bool = False
 
 
 @dataclass(frozen=True)
 class KeySet:
-    """The keys of one issuer. It is immutable: a later response makes another key set."""
+    """The keys of one issuer. It is immutable: a later response makes another key set.
+
+    ``kids`` are those of all its keys, usable or not. ``fitting`` has the verifiers for a ``kid`` and an algorithm, in
+    the order of the set, one for each different key; under the ``kid`` ``None`` are those of all keys.
+    """
 
     keys: tuple[SigningKey, ...]
     unusable: tuple[SkippedKey, ...]
-    by_kid: Mapping[str | None, tuple[SigningKey, ...]]
+    kids: frozenset[str]
+    fitting: Mapping[tuple[str | None, str], tuple[SignatureVerifier, ...]] = field(repr=False)
 
-    def find(self, kid: str | None, algorithm: str) -> SignatureVerifier | None:
-        """Return the one verifier for ``kid`` and ``algorithm``; ``None`` if there is none, or more than one.
+    def find(self, kid: str | None, algorithm: str) -> tuple[SignatureVerifier, ...]:
+        """Return the verifiers of all keys that fit.
 
-        ``kid`` is ``None`` for a token that names no key: then exactly one of all keys has to fit.
+        A token that names no key may be signed by any. A key without ``kid`` fits a token that names one only if no key
+        of the set has a ``kid``.
         """
-        candidates = self.keys if kid is None else self.by_kid.get(kid, ())
-        fitting = [key.verifiers[algorithm] for key in candidates if algorithm in key.verifiers]
-        return fitting[0] if len(fitting) == 1 else None
+        return self.fitting.get((kid if self.kids else None, algorithm), ())
 
     def knows(self, kid: str | None, algorithm: str) -> bool:
-        """Return whether the key set has a key for a token, usable or not: then a newer key set is not needed.
+        """Return whether the key set has the key that a token names, usable or not; for no ``kid``, one that fits."""
+        return kid in self.kids if kid is not None and self.kids else bool(self.find(kid, algorithm))
 
-        For a token that names no ``kid``, any key for ``algorithm`` counts.
-        """
+    def describe(self, kid: str | None, algorithm: str) -> str:
+        """Return which keys fit a token, or why none does, in words."""
+        count = len(self.find(kid, algorithm))
+        if count:
+            named = f"the kid {quoted(kid)}" if kid is not None and self.kids else algorithm
+            return f"1 key fits {named}" if count == 1 else f"{count} different keys fit {named}, tried in turn"
         if kid is None:
-            return any(algorithm in key.verifiers for key in self.keys)
-        return kid in self.by_kid or any(kid == skipped.kid for skipped in self.unusable)
+            return f"none of the {len(self.keys)} usable keys is for {algorithm}"
+        for skipped in self.unusable:
+            if skipped.kid == kid:
+                return f"the key {quoted(kid)} is not usable: {skipped.why}"
+        if kid in self.kids:
+            names = sorted({name for key in self.keys if key.kid == kid for name in key.verifiers})
+            return f"the key {quoted(kid)} is for {', '.join(names)}, not for {algorithm}"
+        known = ", ".join(quoted(each) for each in sorted(self.kids)[:MAX_REASONS]) or "no kid"
+        return f"none of the {len(self.keys) + len(self.unusable)} keys has the kid {quoted(kid)}; the set has {known}"
 
     def describe(self, kid: str | None, algorithm: str) -> str:
         """Return which keys fit a token, or why none does, in words."""
@@ -303,29 +250,41 @@ class KeySet:
         return f"none of the {len(kids)} keys has the kid {printable(kid)}; the set has {known}"
 
 
-def parse_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
-    """Return the key set in ``body``, with keys for the ``allowed`` algorithms.
+def parse_key_set(body: bytes, allowed: frozenset[str], url: str = "") -> KeySet:
+    """Return the key set in ``body``, with keys for the ``allowed`` algorithms. ``url`` is for messages.
 
     Raises ``BadKeySet`` if the document is not a key set, or has no usable key.
     """
-    key_set = read_key_set(body, allowed)
+    key_set = read_key_set(body, allowed, url)
     if not key_set.keys:
-        raise BadKeySet("the key set has no usable key")
+        listed = "; ".join(f"{quoted(key.kid or '-')}: {key.why}" for key in key_set.unusable[:MAX_REASONS])
+        more = len(key_set.unusable) - MAX_REASONS
+        listed += f"; and {more} more" if more > 0 else ""
+        text = f"none of its {len(key_set.unusable)} keys is usable: {listed}"
+        raise BadKeySet(Cause.NO_USABLE_KEY, at(url, text))
     return key_set
 
 
-def read_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
+def read_key_set(body: bytes, allowed: frozenset[str], url: str = "") -> KeySet:
     """Return the key set in ``body``, even if none of its keys is usable.
 
-    Raises ``BadKeySet`` if the document is not a key set.
+    Raises ``BadKeySet`` if the document is not a key set, has no keys, or too many.
     """
-    try:
-        document = load_json(body, _object_or_none)
-    except ValueError:
-        raise BadKeySet("the response is not JSON") from None
+    document = load_document(body, url)
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise BadKeySet("the response is not a key set: it has no list named keys")
+        found = _kind(document)
+        if isinstance(document, dict):
+            found = f"an object with {', '.join(quoted(name) for name in list(document)[:MAX_REASONS]) or 'no members'}"
+        elif isinstance(document, _DuplicateMember):
+            found = f"an object with the member {quoted(document.name)} twice"
+        is_metadata = isinstance(document, dict) and "jwks_uri" in document
+        hint = "; this is a discovery document: set JWKS_URL=discovery" if is_metadata else ""
+        raise BadKeySet(Cause.NO_KEYS, at(url, f"it is not a key set: it is {found}, without a list 'keys'{hint}"))
+    if not entries:
+        raise BadKeySet(Cause.EMPTY, at(url, "its list of keys is empty; the issuer must publish a key"))
+    if len(entries) > MAX_KEYS:
+        raise BadKeySet(Cause.TOO_MANY_KEYS, at(url, f"it has {len(entries)} keys; {MAX_KEYS} are accepted at most"))
     usable: list[SigningKey] = []
     unusable: list[SkippedKey] = []
     for entry in entries:
@@ -333,17 +292,56 @@ def read_key_set(body: bytes, allowed: frozenset[str]) -> KeySet:
             usable.append(signing_key(entry, allowed))
         except UnusableKey as error:
             kid, kty, crv, alg, use = (_text(entry, name) for name in ("kid", "kty", "crv", "alg", "use"))
-            unusable.append(SkippedKey(kid, kty, crv, alg, use, str(error), error.lacking))
-    by_kid: dict[str | None, tuple[SigningKey, ...]] = {}
-    for key in usable:
-        by_kid[key.kid] = (*by_kid.get(key.kid, ()), key)
-    return KeySet(tuple(usable), tuple(unusable), by_kid)
+            unusable.append(SkippedKey(kid, kty, crv, alg, use, error.cause, str(error), error.lacking))
+    everyone: list[SigningKey | SkippedKey] = [*usable, *unusable]
+    kids = frozenset(key.kid for key in everyone if key.kid is not None)
+    return KeySet(tuple(usable), tuple(unusable), kids, _index(usable))
 
 
-def _object_or_none(members: list[tuple[str, Any]]) -> dict[str, Any] | None:
-    """Read an object with a duplicate name as null: one bad key must not make the whole key set unusable."""
+def _index(keys: list[SigningKey]) -> dict[tuple[str | None, str], tuple[SignatureVerifier, ...]]:
+    """Return the verifiers by ``kid`` and algorithm. Keys of the same material count once."""
+    found: dict[tuple[str | None, str], dict[tuple[int, ...], SignatureVerifier]] = {}
+    for key in keys:
+        for name, verifier in key.verifiers.items():
+            for kid in {key.kid, None}:
+                found.setdefault((kid, name), {}).setdefault(key.material, verifier)
+    return {wanted: tuple(by_material.values()) for wanted, by_material in found.items()}
+
+
+_MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def load_document(body: bytes, url: str) -> Any:
+    """Return the JSON in ``body``. Raises ``BadKeySet`` if it is not JSON."""
+    for mark, name in _MARKS.items():
+        if body.startswith(mark):
+            text = f"it begins with a byte order mark ({name}); the server must send JSON in UTF-8 without one"
+            raise BadKeySet(Cause.BYTE_ORDER_MARK, at(url, text))
+    try:
+        return load_json(body, _build_object)
+    except ValueError:
+        start = quoted(body[:40].decode("ascii", "replace"))
+        text = f"it is not JSON; it begins with {start}" if body.strip() else "it is not JSON; it is empty"
+        raise BadKeySet(Cause.NOT_JSON, at(url, text)) from None
+
+
+class _DuplicateMember(NamedTuple):
+    """An object that has a member twice: one bad key must not make the whole key set unusable."""
+
+    name: str
+
+
+def _build_object(members: list[tuple[str, Any]]) -> Any:
     built = dict(members)
-    return built if len(built) == len(members) else None
+    return built if len(built) == len(members) else _DuplicateMember(next(_repeated(members)))
+
+
+def _repeated(members: list[tuple[str, Any]]) -> Iterator[str]:
+    seen = set()
+    for name, _ in members:
+        if name in seen:
+            yield name
+        seen.add(name)
 
 
 def _text(entry: Any, name: str) -> str | None:

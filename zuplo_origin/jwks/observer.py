@@ -1,8 +1,10 @@
 """The observer of key sets. In a module of its own, so that metrics do not import the HTTP client."""
 
+from typing import Protocol
 
-class KeyObserver:
-    """An observer of key sets that does nothing, to derive from. Times are in seconds since the epoch."""
+
+class KeyObserver(Protocol):
+    """An observer of key sets. Times are in seconds since the epoch."""
 
     def begins(self, issuer: str) -> None:
         """Note that the keys of ``issuer`` will be cached; there are none yet."""

@@ -10,7 +10,7 @@ from . import verifier
 from .advice import advise
 from .claims import MISSING, Audiences, claim_at, meets, parse_required, scopes_of
 from .reasons import Reason, Rejected
-from .verifier import MAX_LENGTH, Candidate
+from .verifier import Candidate
 
 LONGEST = 200
 """Characters of a shown value; longer ones are cut."""
@@ -162,7 +162,7 @@ DESCRIPTIONS: dict[Callable[[Candidate], None], _Description] = {
     verifier.check_form: _Description(
         "form",
         lambda c: f"{len(c.text)} characters, {c.text.count('.') + 1} segments",
-        lambda c: f"3 segments of base64url, {MAX_LENGTH} characters at most, with JSON objects inside",
+        lambda c: f"3 segments of base64url, {c.longest} characters at most, with JSON objects inside",
         needs=(),
     ),
     verifier.check_algorithm: _Description("algorithm", _header("alg"), _algorithms),
@@ -177,14 +177,14 @@ DESCRIPTIONS: dict[Callable[[Candidate], None], _Description] = {
     verifier.check_key: _Description(
         "key",
         _header("kid"),
-        lambda c: f"exactly one key of the issuer for {c.algorithm}",
+        lambda c: f"a key of the issuer for {c.algorithm}",
         needs=("token", "algorithm", "issuer"),
     ),
     verifier.check_signature: _Description(
         "signature",
         lambda c: f"{len(c.token.signature)} bytes",
         lambda c: "made with that key",
-        needs=("token", "key"),
+        needs=("token", "keys"),
     ),
     verifier.check_dates: _Description(
         "dates",

@@ -2,7 +2,7 @@
 
 import marshal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from .claims import MISSING, Audiences, claim_at, holds
 from .reasons import Reason, Rejected
 
 MAX_LENGTH = 8192
-"""Characters of a token."""
+"""Characters of a token: the default of ``JWT_MAX_BYTES``."""
 SHORT_HEADER = 512
 """Characters of a token's first segment. The parsed headers of longer segments are not cached."""
 
@@ -29,13 +29,13 @@ class Token(NamedTuple):
     signature: bytes
 
 
-def parse(text: str) -> Token:
-    """Return the parts of ``text``.
+def parse(text: str, longest: int = MAX_LENGTH) -> Token:
+    """Return the parts of ``text``, of at most ``longest`` characters.
 
     It must have three segments of canonical base64url; header and payload must be JSON objects in UTF-8 without
     duplicate names. Raises ``Rejected`` with ``TOO_LARGE`` or ``MALFORMED``.
     """
-    if len(text) > MAX_LENGTH:
+    if len(text) > longest:
         raise Rejected(Reason.TOO_LARGE)
     segments = text.split(".")
     if len(segments) != 3:
@@ -79,8 +79,11 @@ class PublicKey(Protocol):
 class KeySource(Protocol):
     """The keys of one issuer."""
 
-    def find(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        """Return the one key for ``kid`` and ``algorithm``; ``None`` if there is none, or more than one."""
+    def find(self, kid: str | None, algorithm: str, tried: tuple[Any, ...] = ()) -> Sequence[PublicKey]:
+        """Return the keys that fit ``kid`` and ``algorithm``, without those ``tried``; none if there are none.
+
+        ``tried`` are keys that have not signed the token: the source may fetch newer ones.
+        """
 
     def generation(self) -> int | None:
         """Return a number that changes when the keys change; ``None`` while there are none to use."""
@@ -104,7 +107,8 @@ class Issuer:
 class Candidate:
     """A token to verify. The rules set its attributes, each from those that earlier rules have set.
 
-    ``algorithms`` are those that at least one of the ``issuers`` may use; ``now`` is in seconds since the epoch.
+    ``algorithms`` are those that at least one of the ``issuers`` may use; ``now`` is in seconds since the epoch;
+    ``longest`` is the limit of a token's characters.
     """
 
     token: Token
@@ -112,10 +116,17 @@ class Candidate:
     issuer: Issuer | None = None
     kid: str | None = None
     generation: int | None = None
-    key: PublicKey
+    keys: Sequence[PublicKey]
 
-    def __init__(self, text: str, issuers: Mapping[str, Issuer], algorithms: frozenset[str], now: float) -> None:
-        self.text = text
+    def __init__(
+        self,
+        text: str,
+        issuers: Mapping[str, Issuer],
+        algorithms: frozenset[str],
+        now: float,
+        longest: int = MAX_LENGTH,
+    ) -> None:
+        self.text, self.longest = text, longest
         self.issuers = issuers
         self.algorithms = algorithms
         self.now = now
@@ -129,8 +140,8 @@ class Candidate:
 
 
 def check_form(candidate: Candidate) -> None:
-    """Require three segments of base64url with JSON, 8 KiB at most (RFC 7515, section 7.1; RFC 7519, section 7.2)."""
-    candidate.token = parse(candidate.text)
+    """Require three segments of base64url with JSON, and a limited length (RFC 7515, 7.1; RFC 7519, 7.2)."""
+    candidate.token = parse(candidate.text, candidate.longest)
 
 
 def check_algorithm(candidate: Candidate) -> None:
@@ -166,7 +177,7 @@ def check_issuer(candidate: Candidate) -> None:
 
 
 def check_key(candidate: Candidate) -> None:
-    """Require exactly one matching key of the issuer; ignore keys in the token (RFC 7515, sections 4.1.4 and 6)."""
+    """Require a key of the issuer that fits; ignore keys in the token (RFC 7515, sections 4.1.4 and 6)."""
     header = candidate.token.header
     if "kid" in header and not isinstance(header["kid"], str):
         raise Rejected(Reason.MALFORMED)
@@ -174,16 +185,28 @@ def check_key(candidate: Candidate) -> None:
     keys = candidate.trusted_issuer.keys
     candidate.generation = keys.generation()  # before the lookup: a rotation in between must not be missed
     found = keys.find(candidate.kid, candidate.algorithm)
-    if found is None:
+    if not found:
         raise Rejected(Reason.UNKNOWN_KEY)
-    candidate.key = found
+    candidate.keys = found
 
 
 def check_signature(candidate: Candidate) -> None:
-    """Verify the signature with that key (RFC 7515, section 5.2)."""
-    token = candidate.token
-    if not candidate.key.verify(token.signing_input, token.signature):
+    """Verify the signature with one of those keys (RFC 7515, section 5.2), or with one that has replaced them."""
+    if _is_signed(candidate, candidate.keys):
+        return
+    source, tried = candidate.trusted_issuer.keys, tuple(candidate.keys)
+    candidate.generation = source.generation()
+    newer = source.find(candidate.kid, candidate.algorithm, tried)
+    if not newer or not _is_signed(candidate, newer):
         raise Rejected(Reason.BAD_SIGNATURE)
+
+
+def _is_signed(candidate: Candidate, keys: Sequence[PublicKey]) -> bool:
+    token = candidate.token
+    for key in keys:  # noqa: SIM110  # once for each request: any() with a generator is slower
+        if key.verify(token.signing_input, token.signature):
+            return True
+    return False
 
 
 def check_dates(candidate: Candidate) -> None:
@@ -277,7 +300,7 @@ class TokenObserver(Protocol):
 
 
 class TokenVerifier:
-    """Verifies tokens of the ``issuers``. ``clock`` is in seconds since the epoch.
+    """Verifies tokens of the ``issuers``. ``clock`` is in seconds since the epoch, ``max_length`` in characters.
 
     Up to ``cache_size`` verified tokens are cached. For a cached token, only the dates are checked again. A change of
     an issuer's keys invalidates its cached tokens.
@@ -289,16 +312,18 @@ class TokenVerifier:
         clock: Callable[[], float] = time.time,
         cache_size: int = 0,
         observer: TokenObserver | None = None,
+        max_length: int = MAX_LENGTH,
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._algorithms = frozenset(name for issuer in self._issuers.values() for name in issuer.algorithms)
         self._clock = clock
         self._verified = VerifiedTokens(cache_size, clock)
         self._observer = observer
+        self.max_length = max_length
 
     def candidate(self, text: str) -> Candidate:
         """Return the token ``text`` as a candidate that no rule has checked yet."""
-        return Candidate(text, self._issuers, self._algorithms, self._clock())
+        return Candidate(text, self._issuers, self._algorithms, self._clock(), self.max_length)
 
     def verify(self, text: str) -> dict[str, Any]:
         """Return the claims of the token ``text``, after checking every rule in ``RULES``.

@@ -7,7 +7,7 @@ from typing import Any
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import BadKeyFile, Development, NotRunning
-from zuplo_origin.jwks.keys import ALGORITHMS
+from zuplo_origin.jwks.algorithms import ALGORITHMS
 
 LIFETIME = 300
 """Seconds from ``iat`` to ``exp`` of an expired token."""
