@@ -418,6 +418,7 @@ def application(internet, monkeypatch, request):
     for variable, value in internet.environment.items():
         monkeypatch.setenv(variable, value)
     publish(internet, name)
+    internet.requests.clear()  # the application fetches as it starts
     defaults = {"APP_ENV": "production", "JWT_ALGORITHMS": SETTINGS["JWT_ALGORITHMS"].default}
     made = project_application.__wrapped__(**defaults | SECTIONS[name])
     scopes = ",".join(PROVIDERS[name].scopes)
@@ -471,7 +472,6 @@ def test_token_for_another_audience_tenant_or_project_is_rejected(application, n
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_keys_are_fetched_from_the_provider_alone(application, internet, name):
-    internet.requests.clear()
     send(application, name)
     provider = PROVIDERS[name]
     expected = [provider.keys]
