@@ -1,4 +1,4 @@
-"""Requests to controllers over HTTP, on the production server and on the development server."""
+"""Controllers over HTTP, on the production server and on the development server: reading, returning, raising."""
 
 import http.client
 import json
@@ -255,6 +255,13 @@ READ = {
     "multipart without an end": (MULTIPART, part("a"), 400, None),
     "multipart cut in a header": (MULTIPART, b"--b\r\nContent-Dispo", 400, None),
     "multipart without a name": (MULTIPART, b"--b\r\nX: y\r\n\r\nx\r\n" + END, 400, None),
+    "multipart with a broken name": (MULTIPART, part("x\\") + END, 400, None),
+    "multipart with a file without a name": (
+        MULTIPART,
+        b'--b\r\nContent-Disposition: form-data; filename="x"\r\n\r\nx\r\n' + END,
+        400,
+        None,
+    ),
     "multipart with 2,000 parts": (MULTIPART, part("a") * 2000 + END, 413, None),
     "multipart with a charset": (
         MULTIPART,

@@ -238,3 +238,34 @@ def test_required_claims_and_scope_claims_are_settings():
     assert respond(["jwt:read:orders"], {"scope": "read:orders"}, JWT_SCOPE_CLAIMS="permissions").status == 403
     assert respond(["jwt"], {"role": "owner"}, JWT_REQUIRED_CLAIMS="role=admin|owner").status == 200
     assert respond(["jwt"], {"role": "user"}, JWT_REQUIRED_CLAIMS="role=admin|owner").status == 401
+
+
+@pytest.mark.parametrize(
+    ("required", "claims", "is_met"),
+    [
+        ("sub", {}, True),
+        ("sub", {"sub": None}, False),
+        ("account=acme", {"account": "acme"}, True),
+        ("account=acme", {"account": ["other", "acme"]}, True),
+        ("account=acme", {"account": "acme,other"}, False),
+        ("account=acme", {"account": "Acme"}, False),
+        ("account=acme", {"account": {"acme": 1}}, False),
+        ("account=acme", {}, False),
+        ("role=admin|owner", {"role": ["user", "owner"]}, True),
+        ("role=admin|owner", {"role": "admin|owner"}, False),
+        ("verified:=true", {"verified": True}, True),
+        ("verified:=true", {"verified": "true"}, False),
+        ("verified:=true", {"verified": 1}, False),
+        ("verified:=true", {"verified": [True]}, False),
+        ("level:=[1]", {"level": [True]}, False),
+        ("level:=1", {"level": 1}, True),
+        ("level:=null", {}, False),
+        ("https://a.example/roles=x", {"https://a.example/roles": "x"}, True),
+        ("realm_access.roles=x", {"realm_access": {"roles": ["x"]}}, True),
+        ("realm_access.roles=x", {"realm_access.roles": "y", "realm_access": {"roles": ["x"]}}, False),
+    ],
+)
+def test_token_is_accepted_only_if_its_required_claims_hold(required, claims, is_met):
+    response = respond(["jwt"], claims, JWT_REQUIRED_CLAIMS=required)
+
+    assert response.status == (200 if is_met else 401)

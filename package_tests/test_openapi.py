@@ -95,12 +95,14 @@ def test_route_with_scopes_has_them_and_a_403(application):
     before = router.routes
     try:
         router.add(Route.get("/things", ThingController.store).middleware("jwt:read:things,write:things"))
-        operation = request(application, "GET", "/openapi.json").json["paths"]["/things"]["get"]
+        router.add(Route.post("/things", ThingController.store).middleware("jwt", "claims:role=admin"))
+        described = request(application, "GET", "/openapi.json").json["paths"]["/things"]
+        operation = described["get"]
     finally:
         router.routes = before
 
     assert operation["security"] == [{"gateway": ["read:things", "write:things"]}]
-    assert "403" in operation["responses"]
+    assert "403" in operation["responses"] and "403" in described["post"]["responses"]
     assert "/things" not in request(application, "GET", "/openapi.json").json["paths"]
 
 

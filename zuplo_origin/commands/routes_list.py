@@ -7,12 +7,11 @@ from masonite.routes.commands import RouteListCommand as MasoniteRouteListComman
 from masonite.utils.str import get_controller_name
 
 from zuplo_origin.http.routing import BODY, PUBLIC
-from zuplo_origin.openapi.description import GUARD, scopes_of_route
+from zuplo_origin.openapi.description import CLAIMS, GUARD, scopes_of_route
 from zuplo_origin.settings import raw_value
 
 from .base import fail
 
-CLAIMS = "claims"
 COLUMNS = ["URI", "Method(s)", "Guard", "Scopes", "Claims", "Body limit", "Controller", "Name", "Middleware(s)"]
 
 

@@ -217,7 +217,8 @@ class GuardedRoute:
             "typed": typed,
             "pairs": "".join(f'"{name}": {name}, ' for name in names),
             "action": self.actions[0].name,
-            "status": ", 201" if self.method == "POST" else "",
+            "decorator": "    @responds(201)\n" if self.method == "POST" else "",
+            "import": "\nfrom zuplo_origin.openapi import responds\n" if self.method == "POST" else "",
         }
         return _fitted(_render(f"Protected{self._kind}", values))
 

@@ -160,6 +160,8 @@ class Content:
             raise HttpException(503, reason="an uploaded file could not be spooled to disk") from None
         except ValueError as error:
             raise HttpException(400, reason=f"broken multipart/form-data: {error}") from None
+        if None in form or None in files:  # werkzeug's name for a Content-Disposition that it cannot read
+            raise HttpException(400, reason="broken multipart/form-data: a part without a name")
         fields = nested({name: form.getlist(name) for name in form})
         for name in files:
             uploads = [Upload(each.filename or "", each.stream, each.mimetype) for each in files.getlist(name)]

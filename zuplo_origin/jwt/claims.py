@@ -118,16 +118,20 @@ def parse_required(text: str) -> tuple[str, Any]:
 
 
 def holds(claim: Any, accepted: Any) -> bool:
-    """Return whether ``claim`` is the ``accepted`` value, with its type, or a list that contains it.
+    """Return whether ``claim`` is the ``accepted`` value, with its type, or a list that contains this string.
 
     A tuple has several accepted values; an empty one accepts any.
     """
     if accepted == ():
         return True
-    if not isinstance(accepted, tuple):
-        accepted = (accepted,)
-    candidates = [claim, *claim] if isinstance(claim, list) else [claim]
-    return any(type(each) is type(value) and each == value for each in candidates for value in accepted)
+    return any(_is(claim, value) for value in (accepted if isinstance(accepted, tuple) else (accepted,)))
+
+
+def _is(claim: Any, value: Any) -> bool:
+    if isinstance(value, str):
+        return claim == value or (isinstance(claim, list) and value in claim)
+    # as JSON: in Python, True == 1 == 1.0, also inside of lists and objects
+    return json.dumps(claim, sort_keys=True) == json.dumps(value, sort_keys=True)
 
 
 def meets(claims: Mapping[str, Any], requirement: str) -> bool:

@@ -15,8 +15,8 @@ from zuplo_origin.jwt.reasons import Reason
 
 from .schemas import INPUT, OUTPUT, Schemas, referred
 
-GUARD = "jwt"
-"""The key in the Kernel under which the guard is registered."""
+GUARD, CLAIMS = "jwt", "claims"
+"""The keys in the Kernel under which the guard and the requirement of claims are registered."""
 METHODS = ("get", "post", "put", "patch", "delete")
 INTERNAL = ("Console", "Metrics")
 """Groups of routes for operators, which the description leaves out."""
@@ -43,6 +43,7 @@ class Operation:
     description: str
     parameters: tuple[dict[str, Any], ...]
     scopes: tuple[str, ...] | None
+    requires_claims: bool = False
     is_public: bool = False
     is_deprecated: bool = False
     model: Any = None
@@ -104,6 +105,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         description.strip(),
         parameters,
         scopes_of_route(route),
+        any(each.partition(":")[0] == CLAIMS for each in route.get_middlewares()),
         "public" in route.get_middlewares(),
         getattr(action, "__deprecated__", None) is not None,
         route.model,
@@ -243,9 +245,9 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
         statuses.add(422)
     if any(each.content_type not in (None, "text/html") for each in operation.responses):
         statuses.add(503)  # as a stream or a file, beyond WEB_STREAMS
-    if operation.scopes is not None:
-        made["security"] = [{SCHEME: list(operation.scopes)}]
-        statuses |= {401, 503} | ({403} if operation.scopes else set())
+    if operation.scopes is not None or operation.requires_claims:
+        made["security"] = [{SCHEME: list(operation.scopes or ())}]
+        statuses |= {401, 503} | ({403} if operation.scopes or operation.requires_claims else set())
     responses: Document = {str(each): {"$ref": f"#/components/responses/{each}"} for each in statuses}
     for response in operation.responses:
         responses[str(response.status)] = _declared(response, schemas)
