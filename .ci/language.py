@@ -48,7 +48,18 @@ EXCEPTIONS = {
 OFF, ON = "<!-- language: off -->", "<!-- language: on -->"
 """Lines between these are not searched: the glossary has to name the terms."""
 OPENINGS = ("What", "Who", "Where", "Whether", "Whom", "Whose", "How")
-FOLDERS = ("app", "config", "routes", "zuplo_origin", "tests", "package_tests", "benchmarks", "deploy", "docs")
+FOLDERS = (
+    "app",
+    "config",
+    "routes",
+    "zuplo_origin",
+    "tests",
+    "package_tests",
+    "benchmarks",
+    "deploy",
+    "docs",
+    "examples",
+)
 SUFFIXES = (".py", ".md", ".html", ".yaml", ".toml", ".conf", ".service")
 
 _found = re.compile(r"(?<![\w'])(?:" + "|".join(f"(?P<t{n}>{term})" for n, term in enumerate(TERMS)) + r")(?!\w)", re.I)

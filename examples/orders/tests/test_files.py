@@ -1,0 +1,70 @@
+import csv
+import io
+import json
+
+from masonite.tests import DatabaseTransactions
+
+from zuplo_origin.testing import TestCase
+
+HEADER = "reference,customer,quantity,price_cents,due\r\n"
+
+
+class FilesTest(TestCase, DatabaseTransactions):
+    connection = "orders"
+
+    def setUp(self):
+        super().setUp()
+        self.acting_as("read:orders write:orders", sub="ada")
+
+    def send(self, body, content_type="text/csv"):
+        return self.request("POST", "/orders.csv", body=body, content_type=content_type)
+
+    def total(self):
+        return json.loads(self.get("/orders").assertOk().content)["meta"]["total"]
+
+    def test_file_of_three_megabytes_is_imported_and_exported(self):
+        customer = "Lovelace, " + "Ada " * 17
+        lines = [f'A-{number},"{customer}",{number + 1},1999,2026-12-01\r\n' for number in range(30_000)]
+        body = HEADER + "".join(lines)
+        assert len(body) > 3_000_000
+
+        self.send(body).assertIsStatus(201).assertJson({"imported": 30_000})
+        exported = self.get("/orders.csv").assertOk().assertHasHeader("Content-Type", "text/csv; charset=utf-8")
+
+        rows = list(csv.reader(io.StringIO(exported.response.content.decode())))
+        assert rows[0] == ["id", "reference", "customer", "quantity", "price_cents", "due", "status"]
+        assert rows[30_000][1:] == ["A-29999", customer, "30000", "1999", "2026-12-01", "open"]
+        assert len(rows) == 30_001
+
+    def test_export_has_the_orders_of_the_caller_only(self):
+        self.send(HEADER + "A-1,Ada,1,1,2026-12-01\n").assertIsStatus(201)
+        exported = self.acting_as("read:orders", sub="bob").get("/orders.csv").assertOk()
+
+        assert exported.response.content.count(b"\n") == 1
+
+    def test_file_with_faults_is_422_with_their_lines_and_imports_nothing(self):
+        response = self.send(
+            HEADER + "A-1,Ada,1,1,2026-12-01\nA-2,Ada,none,1,2026-12-01\nA-3,a\x01b,1,1,never\nA-4,Ada\n"
+        )
+
+        fields = [each["field"] for each in json.loads(response.assertIsStatus(422).content)["details"]]
+        assert fields[:3] == ["line 3: quantity", "line 4: customer", "line 4: due"]
+        assert any(field.startswith("line 5") for field in fields)
+        assert self.total() == 0
+
+    def test_file_with_a_reference_twice_is_409_and_imports_nothing(self):
+        self.send(HEADER + "A-1,Ada,1,1,2026-12-01\n" * 2).assertIsStatus(409)
+        assert self.total() == 0
+
+    def test_file_that_is_no_csv_is_422(self):
+        for body in (
+            b"",
+            b"\xff\xfe",
+            "a,b\n",
+            HEADER + '"A-1',
+            HEADER + "A-1,a\x00b,1,1,2026-12-01\n",
+            HEADER + "1,2,3,4,5,6\n",
+        ):
+            self.send(body).assertIsStatus(422)
+        self.send(b"{}", "application/json").assertIsStatus(415)
+        self.send(HEADER).assertIsStatus(201).assertJson({"imported": 0})
