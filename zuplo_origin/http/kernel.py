@@ -9,6 +9,7 @@ from typing import Any
 from masonite.configuration import Configuration as MasoniteConfiguration
 from masonite.foundation.CoreKernel import CoreKernel
 from masonite.loader import Loader
+from masonite.utils.structures import data
 
 from zuplo_origin import __version__
 
@@ -36,6 +37,10 @@ class Provider:
 
 class Configuration(MasoniteConfiguration):
     """Masonite's configuration, read from any working directory; import errors are not caught."""
+
+    def __init__(self, application: Any) -> None:
+        super().__init__(application)
+        self._config = data({})  # Masonite's default is one dict for all configurations of a process
 
     def load(self) -> None:
         """Read the modules of the package ``config.location``: ``LEEWAY`` in module ``jwt`` becomes ``jwt.leeway``."""
