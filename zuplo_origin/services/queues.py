@@ -424,7 +424,7 @@ class Worker:
         fields["attempt"], began = claimed.attempt, time.monotonic()
         try:
             if claimed.attempt > self._attempts:  # it ends its workers: an exception would have been counted
-                raise BadJob(f"{self._attempts} workers ended while they ran it")
+                raise BadJob(f"its workers ended while they ran it, {self._attempts} times")
             job = self._driver.signer.load(claimed.row["payload"])
         except BadJob as bad:
             report("queue_job_moved", logging.ERROR, why=str(bad), **fields)
