@@ -1,6 +1,10 @@
 """Fixtures of the product's tests. They import nothing of the application in the root folder."""
 
 import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,24 @@ from package_tests.support.issuer import Issuer
 from package_tests.support.servers import is_configuration
 
 collect_ignore = ["project", "project_services"]  # their tests run in copies of them
+
+
+def pytest_configure(config):
+    """Keep compiled modules in pytest's cache if the environment says not to write them beside their sources.
+
+    Hundreds of short processes would each compile the product again.
+    """
+    if sys.dont_write_bytecode and hasattr(config, "cache") and not hasattr(config, "workerinput"):
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
+
+
+def pytest_unconfigure(config):
+    """Remove the compiled modules of temporary projects from pytest's cache."""
+    if sys.pycache_prefix is not None and not hasattr(config, "workerinput"):
+        for folder in Path(sys.pycache_prefix + tempfile.gettempdir()).glob("pytest-of-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_itemcollected(item):

@@ -3,19 +3,17 @@
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
 from dataclasses import asdict
 
 import pytest
 
-from package_tests.support.project import copy_of_the_project, craft, serve
-from package_tests.support.servers import Server, clean_environment, free_port
+from package_tests.support.controllers import wait_until
+from package_tests.support.processes import forked_python, python
+from package_tests.support.project import copy_of_the_project, craft, issued_token, serve, start_craft
+from package_tests.support.servers import Server, free_port
 from package_tests.support.signing import ALGORITHMS, unb64
 from zuplo_origin.craft import join_negative_numbers
 from zuplo_origin.dev.commands.jwt_token import _json_or_text
@@ -34,13 +32,6 @@ def development(project, tmp_path_factory):
         yield server
 
 
-def token(project, *arguments):
-    ended = craft(project, "jwt:token", *arguments)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", ended.stdout)
-    return ended.stdout.strip()
-
-
 def claims_of(token):
     return json.loads(unb64(token.split(".")[1]))
 
@@ -53,15 +44,17 @@ def protected(server, token, **headers):
 
 
 def test_protected_accepts_a_token_of_the_development_issuer(project, development):
-    status, _, body = protected(development, token(project))
+    started = start_craft(project, "jwt:token")
+    status, _, body = protected(development, started.stdout.strip())
 
     response = json.loads(body)
+    assert (started.returncode, started.stderr) == (0, "")
     assert (status, response["message"], response["user"]["sub"]) == (200, "Access granted", "developer")
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_protected_accepts_a_token_of_each_algorithm(project, development, algorithm):
-    assert protected(development, token(project, "--alg", algorithm))[0] == 200
+    assert protected(development, issued_token(project, "--alg", algorithm))[0] == 200
 
 
 def test_protected_rejects_a_request_without_a_token(development):
@@ -72,14 +65,14 @@ def test_protected_rejects_a_request_without_a_token(development):
 
 @pytest.mark.parametrize("ttl", [["--ttl", "-60"], ["--ttl=-60"]])
 def test_jwt_token_prints_an_expired_token_with_a_negative_ttl(project, development, ttl):
-    assert json.loads(protected(development, token(project, *ttl))[2]) == {"error": "Token has expired"}
+    assert json.loads(protected(development, issued_token(project, *ttl))[2]) == {"error": "Token has expired"}
 
 
 def test_jwt_token_sets_the_given_claims(project, development):
     arguments = ("--sub", "alice", "--scope", "read:orders write:orders", "--aud", "https://other/", "--ttl", "60")
-    other_audience = token(project, *arguments)
-    scoped = token(project, "--scope", "a b", "--scope", "c")
-    more = token(project, "--claim", "n=1", "--claim", 'o={"a": [true]}', "--claim", "account=acme")
+    other_audience = issued_token(project, *arguments)
+    scoped = issued_token(project, "--scope", "a b", "--scope", "c")
+    more = issued_token(project, "--claim", "n=1", "--claim", 'o={"a": [true]}', "--claim", "account=acme")
 
     claims = claims_of(other_audience)
     assert (claims["sub"], claims["scope"], claims["aud"]) == ("alice", "read:orders write:orders", "https://other/")
@@ -135,7 +128,7 @@ def test_development_files_are_readable_by_their_owner_only(project, development
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "localhost", "", "[::1]"])
 def test_serve_rejects_a_host_that_is_not_loopback(project, development, host):
     headers = {"Host": host.format(port=development.port)}
-    status, _, body = protected(development, token(project), **headers)
+    status, _, body = protected(development, issued_token(project), **headers)
 
     assert (status, json.loads(body)) == (400, {"error": "Bad request"})
     assert f"rejected: Host is not 127.0.0.1:{development.port}" in development.output()
@@ -148,13 +141,13 @@ def test_serve_accepts_each_name_of_loopback(development, name):
 
 @pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "zp-rid"])
 def test_serve_rejects_a_forwarded_request(project, development, header):
-    assert protected(development, token(project), **{header: "1"})[0] == 400
+    assert protected(development, issued_token(project), **{header: "1"})[0] == 400
 
 
 @pytest.mark.timeout(300)
 def test_serve_accepts_an_issued_token_after_a_reload(project, tmp_path):
     with serve(project, tmp_path / "log") as server:
-        issued = token(project)
+        issued = issued_token(project)
         assert protected(server, issued)[0] == 200
         controller = project / "app/controllers/ProtectedController.py"
         original = controller.read_text()
@@ -192,13 +185,6 @@ def is_live(server):
         return False
 
 
-def wait_until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "not within the time limit"
-        time.sleep(0.05)
-
-
 def is_free(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -216,7 +202,7 @@ def test_serve_leaves_no_process_running_after_a_signal(project, tmp_path, devel
 def test_serve_deletes_its_file_when_it_stops(project, tmp_path, development):
     before = Development.running(str(project / "storage"))
     with serve(project, tmp_path / "log", "--dont-reload") as server:
-        assert protected(server, token(project))[0] == 200
+        assert protected(server, issued_token(project))[0] == 200
         assert Development.running(str(project / "storage")) != before
 
     assert Development.running(str(project / "storage")) == before
@@ -260,14 +246,8 @@ def test_jwt_token_fails_in_production(project, development):
 @pytest.mark.parametrize("environment", ["production", "local", "testing"])
 def test_other_servers_do_not_start_without_an_issuer(project, development, environment):
     """Ignore the keys and the file of a running development server."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{free_port()}", "wsgi:application"],
-        cwd=project,
-        env=clean_environment(APP_ENV=environment, DEVELOPMENT_SERVER="0"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    settings = {"APP_ENV": environment, "DEVELOPMENT_SERVER": "0"}
+    ended = forked_python(project, "-m", "gunicorn", "-b", f"127.0.0.1:{free_port()}", "wsgi:application", **settings)
 
     assert ended.returncode != 0 and "JWT_ISSUER: not set" in ended.stderr
 
@@ -287,14 +267,7 @@ def test_env_file_is_read_by_craft_only_and_does_not_override_the_environment(pr
     try:
         local = craft(project, "serve", JWT_LEEWAY="998")
         production = craft(project, "serve", APP_ENV="production")
-        server = subprocess.run(
-            [sys.executable, "-c", "import wsgi"],
-            cwd=project,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        server = forked_python(project, "-c", "import wsgi")
     finally:
         os.remove(project / ".env")
 
@@ -310,14 +283,7 @@ def test_routes_list_runs_without_settings(project):
 
 
 def test_craft_runs_from_another_folder(project, tmp_path):
-    ended = subprocess.run(
-        [sys.executable, str(project / "craft"), "routes:list"],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ended = python(tmp_path, str(project / "craft"), "routes:list")
 
     assert ended.returncode == 0 and "/protected" in ended.stdout
 

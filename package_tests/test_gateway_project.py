@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from package_tests.support.project import copy_of_the_project, craft
+from package_tests.support.project import copy_of_the_project, craft, start_craft
 from zuplo_origin.dev.zuplo import POLICIES, ROUTES, Gateway, export
 from zuplo_origin.openapi.description import Operation
 
@@ -78,7 +78,7 @@ HOOK = operation("/hook", None, method="post", is_public=True)
 
 def test_export_forwards_the_guarded_routes_only(project, tmp_path):
     folder = tmp_path / "gateway"
-    ended = craft(project, "zuplo:export", str(folder))
+    ended = start_craft(project, "zuplo:export", str(folder))
     assert ended.returncode == 0, ended.stderr
     routes, policies = loaded(folder, ROUTES), loaded(folder, POLICIES)
 
@@ -320,7 +320,7 @@ def test_identity_of_a_user_needs_one_issuer_and_its_keys(project, tmp_path):
 def test_openapi_write_runs_without_settings(project, tmp_path):
     file = tmp_path / "openapi.json"
     for settings in ({}, {"APP_ENV": "production"}):
-        assert craft(project, "openapi:write", str(file), **settings).returncode == 0
+        assert start_craft(project, "openapi:write", str(file), **settings).returncode == 0
         validate(json.loads(file.read_text()), cls=OpenAPIV31SpecValidator)
     assert json.loads(craft(project, "openapi:write", "-").stdout) == json.loads(file.read_text())
     ended = craft(project, "openapi:write", str(tmp_path / "missing" / "file"))

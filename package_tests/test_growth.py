@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from package_tests.support.project import craft
+from package_tests.support.processes import python
+from package_tests.support.project import batch
 from package_tests.support.servers import ROOT, clean_environment
 
 USERS = {"app", "routes", "config", "Kernel", "wsgi", "tests", "databases"}
@@ -82,9 +83,9 @@ def repository(tmp_path_factory):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
-    for name in NAMES:
-        made = craft(copy, "protected:make", name, "--scope", "read:things", PYTHONPATH="")
-        assert made.returncode == 0, made.stderr
+    commands = [f"protected:make {name} --scope read:things" for name in NAMES]
+    made = batch(copy, commands, run=python, PYTHONPATH="")
+    assert [(status, error) for status, _, error in made] == [(0, "")] * len(NAMES), made
     (copy / "app/middlewares/StampMiddleware.py").write_text(MIDDLEWARE)
     insert(copy / "Kernel.py", "from app.middlewares.", "from app.middlewares.StampMiddleware import StampMiddleware")
     replace(copy / "Kernel.py", "http_middleware: ClassVar = []", "http_middleware: ClassVar = [StampMiddleware]")

@@ -1,19 +1,22 @@
 """`craft jwt:inspect`: the result of each rule of the verifier."""
 
 import json
-import sys
 
 import pytest
 
-from package_tests.support.project import copy_of_the_project
+from package_tests.support.project import copy_of_the_project, craft, issued_token, serve, start_craft
 from package_tests.support.signing import Key, encode
 from package_tests.support.verifiers import A, VerifierHarness
-from package_tests.test_commands import craft, project, serve, token  # noqa: F401  # the fixture
 from zuplo_origin.commands.jwt_inspect import read_token
 from zuplo_origin.jwks.client import KeysUnavailable
 from zuplo_origin.jwks.keys import parse_key_set
 from zuplo_origin.jwt.inspection import DESCRIPTIONS, inspect, inspect_requirements, inspect_scopes
 from zuplo_origin.jwt.verifier import RULES
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
 def results(harness, token):
@@ -308,25 +311,13 @@ def test_key_is_explained(issuer):
     assert "none of the 2 usable keys is for EdDSA" in key_set.describe(None, "EdDSA")
 
 
-def test_command_shows_every_rule(project, tmp_path):  # noqa: F811
-    with serve(project, tmp_path / "log"):
-        good = token(project, "--claim", "note=<info>x</info>")
-        expired = token(project, "--ttl", "-99")
-        accepted = craft(project, "jwt:inspect", good)
+def test_command_shows_every_rule(project, tmp_path):
+    with serve(project, tmp_path / "log", "--dont-reload"):
+        good = issued_token(project, "--claim", "note=<info>x</info>")
+        expired = issued_token(project, "--ttl", "-99")
+        accepted = start_craft(project, "jwt:inspect", good)
         rejected = craft(project, "jwt:inspect", expired)
-        import subprocess
-
-        from package_tests.support.servers import clean_environment
-
-        piped = subprocess.run(
-            [sys.executable, "craft", "jwt:inspect", "-"],
-            cwd=project,
-            env=clean_environment(),
-            input=f"Bearer {good}\n",
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        piped = craft(project, "jwt:inspect", "-", stdin=f"Bearer {good}\n")
     stopped = craft(project, "jwt:inspect", good)
 
     assert (accepted.returncode, accepted.stdout.count("✓"), accepted.stdout.count("✗")) == (0, 12, 0), accepted.stderr

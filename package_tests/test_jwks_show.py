@@ -5,12 +5,17 @@ import json
 import pytest
 
 from package_tests.support.issuer import Issuer, send
+from package_tests.support.project import copy_of_the_project, craft, serve, start_craft
 from package_tests.support.servers import free_port
 from package_tests.support.signing import Key
-from package_tests.test_commands import craft, project, serve  # noqa: F401  # the fixture
 from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.fetch import Source
 from zuplo_origin.jwks.report import report
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture
@@ -63,10 +68,10 @@ def test_report_has_the_failure_of_a_fetch(local):
         assert not found.usable and found.as_dict()["failure"] == found.failure
 
 
-def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):  # noqa: F811
+def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):
     settings = {"JWT_ISSUER": local.name, "JWT_AUDIENCE": "*", "JWT_ALGORITHMS": "RS256"}
     local.keys.append(Key("ES256", "<info>\x1b[31m\n" + "x" * 99))
-    shown, parsed = craft(project, "jwks:show", **settings), craft(project, "jwks:show", "--json", **settings)
+    shown, parsed = start_craft(project, "jwks:show", **settings), craft(project, "jwks:show", "--json", **settings)
 
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "✓" in shown.stdout and "✗" in shown.stdout and "→ Add one of EdDSA to JWT_ALGORITHMS" in shown.stdout
@@ -87,8 +92,8 @@ def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):
     assert unset.returncode == 1 and "JWT_ISSUER: not set" in unset.stderr
 
 
-def test_command_works_with_a_development_server(project, tmp_path):  # noqa: F811
-    with serve(project, tmp_path / "log"):
+def test_command_works_with_a_development_server(project, tmp_path):
+    with serve(project, tmp_path / "log", "--dont-reload"):
         ended = craft(project, "jwks:show")
 
     assert ended.returncode == 0 and "Ed25519" in ended.stdout and " 2048 " in ended.stdout

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from package_tests.support.controllers import wait_until
 from package_tests.support.issuer import Issuer, send
 from package_tests.support.project import copy_of_the_project, craft
 from package_tests.support.servers import ROOT, Server, free_port, production
@@ -59,13 +60,6 @@ def server(gateway, gone, tmp_path_factory):
     with Server(command, int(settings["PORT"]), folder / "log", settings, project) as running:
         wait_until(lambda: running.output().count("jwks_first_keys") == 2)
         yield running
-
-
-def wait_until(fulfilled):
-    end = time.monotonic() + 30
-    while not fulfilled():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def samples(text):

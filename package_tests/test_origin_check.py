@@ -14,7 +14,7 @@ from masonite.controllers import Controller
 from masonite.routes import Route
 
 from package_tests.support.gateway import GATEWAY
-from package_tests.support.project import copy_of_the_project, craft, serve
+from package_tests.support.project import copy_of_the_project, craft, serve, start_craft
 from package_tests.support.servers import PROJECT, free_port, production
 from package_tests.support.wsgi_client import request
 from zuplo_origin.dev.origin_check import InvalidTarget, OriginCheck
@@ -348,7 +348,7 @@ def return_markup(path, request_headers, status, headers, body):
 
 def test_command_prints_markup_of_the_origin_unchanged(application):
     with origin(application, return_markup) as url:
-        ended = craft(PROJECT, "origin:check", url)
+        ended = start_craft(PROJECT, "origin:check", url)
 
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "<fg=nope>x</>" in ended.stdout and "\x1b" not in ended.stdout
@@ -356,7 +356,7 @@ def test_command_prints_markup_of_the_origin_unchanged(application):
 
 def test_command_skips_no_check_on_the_development_server(tmp_path):
     project = copy_of_the_project(tmp_path / "project")
-    with serve(project, tmp_path / "log") as server:
+    with serve(project, tmp_path / "log", "--dont-reload") as server:
         ended = craft(project, "origin:check", f"http://127.0.0.1:{server.port}")
 
     lines = ended.stdout.splitlines()

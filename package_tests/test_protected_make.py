@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from package_tests.support.project import copy_of_the_project, craft
-from package_tests.support.servers import clean_environment
+from package_tests.support.processes import forked_python
+from package_tests.support.project import copy_of_the_project, craft, start_craft
 from zuplo_origin.dev.commands.protected_make import write
 from zuplo_origin.dev.generator import GuardedRoute, InvalidRoute, UnsupportedRoutesFile, add_routes
 
@@ -32,8 +32,7 @@ def make(project, *arguments):
 
 
 def run_tests(project, *files):
-    command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", *files]
-    return subprocess.run(command, cwd=project, env=clean_environment(), capture_output=True, text=True, timeout=120)
+    return forked_python(project, "-m", "pytest", "-n0", "-p", "no:cacheprovider", *files)
 
 
 LONG = ("Long" * 12, "--path", "/" + "long-" * 16 + "path", "--scope", "read:" + "x" * 60, "--resource")
@@ -41,7 +40,8 @@ LONG = ("Long" * 12, "--path", "/" + "long-" * 16 + "path", "--scope", "read:" +
 
 def test_created_files_pass_their_tests_and_ruff_and_are_described(project):
     before = set(project.glob("tests/test_*.py"))
-    created = make(project, "Orders", "--path", "/orders", "--scope", "read:orders", "--resource")
+    arguments = ("Orders", "--path", "/orders", "--scope", "read:orders", "--resource")
+    created = start_craft(project, "protected:make", *arguments)
     assert created.returncode == 0, created.stderr
     for name in ("app/controllers/OrdersController.py", "tests/test_orders.py", "routes/web.py"):
         assert name in created.stdout

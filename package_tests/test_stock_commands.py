@@ -1,15 +1,13 @@
 """Masonite's stock commands, run in a copy of the project."""
 
-import json
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from package_tests.support.project import copy_of_the_project, craft
-from package_tests.support.servers import ROOT, clean_environment
+from package_tests.support.processes import forked_python, python
+from package_tests.support.project import batch, copy_of_the_project, craft, start_craft
+from package_tests.support.servers import ROOT
 
 DATABASE = """from masoniteorm.connections import ConnectionResolver
 
@@ -58,45 +56,6 @@ DATABASE_COMMANDS = [
 ]
 
 
-# one process for several commands: loading the application takes most of a command's time
-BATCH = """
-import io, json, sys
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
-from cleo.io.inputs.string_input import StringInput
-from zuplo_origin.craft import load_application, prepare_environment
-sys.argv = ["craft"]
-prepare_environment(Path.cwd(), "")
-application = load_application(Path.cwd()).make("commands").command_application
-application.auto_exits(False)
-results = []
-for line in json.loads(sys.stdin.read()):
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        status = application.run(StringInput(line))
-    results.append([status, out.getvalue(), err.getvalue()])
-print(json.dumps(results))
-"""
-
-
-def python(folder, *arguments, stdin="", **settings):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=clean_environment(**settings),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-
-
-def batch(project, commands, **settings):
-    """Run commands in one process, and return exit status, standard output and standard error of each."""
-    ended = python(project, "-c", BATCH, stdin=json.dumps(commands), **settings)
-    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
-    return json.loads(ended.stdout)
-
-
 def succeed(project, *commands, **settings):
     """Run commands that succeed, and return the standard output of each."""
     results = batch(project, commands, **settings)
@@ -136,7 +95,7 @@ def with_database(generated, tmp_path):
 
 
 def test_craft_runs_a_stock_command(project):
-    created = craft(project, "controller", "Parcels")
+    created = start_craft(project, "controller", "Parcels")
     assert (created.returncode, created.stderr) == (0, "")
     assert created.stdout == "created app/controllers/ParcelsController.py\n"
 
@@ -158,7 +117,7 @@ def test_generated_files_can_be_imported(generated):
         *(f"importlib.import_module({module!r})" for module in modules),  # migrations start with a digit
     ]
 
-    ended = python(generated, "-c", "\n".join(lines))
+    ended = forked_python(generated, "-c", "\n".join(lines))
     assert ended.returncode == 0, ended.stderr
 
 
@@ -170,7 +129,7 @@ def test_generated_files_pass_ruff(generated, selection):
 
 
 def test_generated_test_passes(generated):
-    ended = python(generated, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "tests/test_orders.py")
+    ended = forked_python(generated, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "tests/test_orders.py")
 
     assert ended.returncode == 0 and "1 passed" in ended.stdout, ended.stdout + ended.stderr
 
@@ -182,7 +141,7 @@ def test_generated_api_controller_serves_the_routes_of_route_api(generated, tmp_
     routes.write_text(routes.read_text().replace("ROUTES = [\n", added))
     (project / "tests/test_items.py").write_text(ITEMS_TEST)
 
-    ended = python(project, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "tests/test_items.py")
+    ended = forked_python(project, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "tests/test_items.py")
     assert ended.returncode == 0 and "1 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
@@ -299,7 +258,7 @@ def test_deployment_commands_do_not_require_the_development_tools(tmp_path):
     ignored = shutil.ignore_patterns("dev", "testing.py", "__pycache__")
     shutil.copytree(ROOT / "zuplo_origin", project / "zuplo_origin", ignore=ignored)
 
-    listed = set(re.findall(r"(?m)^  ([a-z:]+) ", craft(project, "list", PYTHONPATH="").stdout))
+    listed = set(re.findall(r"(?m)^  ([a-z:]+) ", start_craft(project, "list", PYTHONPATH="").stdout))
     assert listed >= {*DATABASE_COMMANDS, "queue:work", "queue:retry", "schedule:run", "routes:list", "jwks:show"}
     assert not listed & {"controller", "model", "migration", "test", "serve", "tinker", "key"}
 

@@ -1,12 +1,9 @@
 """The `TestCase` for users' tests, in a copied project: pytest runs a test file that uses all of it."""
 
-import subprocess
-import sys
-
 import pytest
 
+from package_tests.support.processes import forked_python
 from package_tests.support.project import copy_of_the_project
-from package_tests.support.servers import clean_environment
 from zuplo_origin import testing
 
 CONTROLLER = """
@@ -174,15 +171,8 @@ def project(tmp_path_factory):
 
 def run(project, text, *arguments, **settings):
     (project / "tests/test_echo.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
-    return subprocess.run(
-        [*command, "tests/test_echo.py"],
-        cwd=project,
-        env=clean_environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
+    options = ("-p", "no:cacheprovider", "-p", "no:xdist", *arguments)
+    return forked_python(project, "-m", "pytest", *options, "tests/test_echo.py", **settings)
 
 
 def test_test_case_sends_requests_whatever_the_developers_settings_are(project):

@@ -66,13 +66,15 @@ def load_application(root: Path) -> Any:
     Under the development server's reloader, print the traceback of a file that cannot be imported, and wait until a
     file changes. Otherwise the server would exit.
     """
+    is_reloaded = os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+    before = _modification_times(root) if is_reloaded else {}  # a file may change again while it is imported
     try:
         from wsgi import application
     except Exception:
-        if os.environ.get("WERKZEUG_RUN_MAIN") != "true":
+        if not is_reloaded:
             raise
         traceback.print_exc()
-        before, reloader = _modification_times(root), os.getppid()
+        reloader = os.getppid()
         while _modification_times(root) == before and os.getppid() == reloader:
             time.sleep(0.5)
         raise SystemExit(RELOAD) from None

@@ -1,11 +1,15 @@
 """Copies of projects that a test may write to, and their commands."""
 
+import json
+import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 
-from .servers import PROJECT, Server, clean_environment, free_port
+from .processes import forked_python, python
+from .servers import PROJECT, Server, free_port
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "storage")
 
@@ -34,16 +38,51 @@ def replace_users_files(repository: Path) -> Path:
     return repository
 
 
-def craft(project: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a craft command of `project` with `settings` alone, and return the completed process."""
-    return subprocess.run(
-        [sys.executable, "craft", *arguments],
-        cwd=project,
-        env=clean_environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def craft(project: Path, *arguments: str, stdin: str = "", **settings: str) -> CompletedProcess[str]:
+    """Run a craft command of `project` with `settings` alone, in a forked process, and return the completed process."""
+    return forked_python(project, "craft", *arguments, stdin=stdin, **settings)
+
+
+def start_craft(project: Path, *arguments: str, stdin: str = "", **settings: str) -> CompletedProcess[str]:
+    """Do the same as a user does: start Python, which imports what the command needs."""
+    return python(project, "craft", *arguments, stdin=stdin, **settings)
+
+
+BATCH = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from cleo.io.inputs.string_input import StringInput
+from zuplo_origin.craft import load_application, prepare_environment
+sys.argv = ["craft"]
+prepare_environment(Path.cwd(), "")
+application = load_application(Path.cwd()).make("commands").command_application
+application.auto_exits(False)
+results = []
+for line in json.loads(sys.stdin.read()):
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        status = application.run(StringInput(line))
+    results.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(results))
+"""
+"""A program that runs several commands in one process: loading the application takes most of a command's time."""
+
+
+def batch(
+    project: Path, commands: Sequence[str], run: Callable[..., CompletedProcess[str]] = forked_python, **settings: str
+) -> list[tuple[int, str, str]]:
+    """Run craft commands in one process, and return exit status, standard output and standard error of each."""
+    ended = run(project, "-c", BATCH, stdin=json.dumps(commands), **settings)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
+    return [tuple(result) for result in json.loads(ended.stdout)]
+
+
+def issued_token(project: Path, *arguments: str) -> str:
+    """Return the token that `craft jwt:token` of a running development server prints."""
+    ended = craft(project, "jwt:token", *arguments)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", ended.stdout)
+    return ended.stdout.strip()
 
 
 def serve(project: Path, log: Path, *arguments: str, **settings: str) -> Server:

@@ -51,7 +51,8 @@ class Server:
             self.process = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=clean_environment(**settings),
+                # a killed server leaves its folder of metrics in it
+                env=clean_environment(**{"TMPDIR": str(log.parent)} | dict(settings)),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -9,7 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from jose import jwk
 from jose.exceptions import JOSEError
 
-from zuplo_origin.encoding import decode_base64url, load_json, printable
+from zuplo_origin.encoding import decode_base64url, load_json
 
 from .algorithms import ALGORITHMS, SignatureVerifier, names_of
 from .failures import BadKeySet, Cause, UnusableKey, at, quoted
@@ -231,23 +231,6 @@ class KeySet:
             return f"the key {quoted(kid)} is for {', '.join(names)}, not for {algorithm}"
         known = ", ".join(quoted(each) for each in sorted(self.kids)[:MAX_REASONS]) or "no kid"
         return f"none of the {len(self.keys) + len(self.unusable)} keys has the kid {quoted(kid)}; the set has {known}"
-
-    def describe(self, kid: str | None, algorithm: str) -> str:
-        """Return which keys fit a token, or why none does, in words."""
-        candidates = self.keys if kid is None else self.by_kid.get(kid, ())
-        count = sum(algorithm in key.verifiers for key in candidates)
-        if count:
-            return f"{count} different keys fit" if count > 1 else "1 key fits"
-        if kid is None:
-            return f"none of the {len(self.keys)} usable keys is for {algorithm}"
-        for skipped in self.unusable:
-            if skipped.kid == kid:
-                return f"the key {printable(kid)} is not usable: {skipped.why}"
-        if candidates:
-            return f"the key {printable(kid)} is not for {algorithm}"
-        kids = [key.kid for key in self.keys] + [key.kid for key in self.unusable]
-        known = ", ".join(printable(each) for each in kids[:8])
-        return f"none of the {len(kids)} keys has the kid {printable(kid)}; the set has {known}"
 
 
 def parse_key_set(body: bytes, allowed: frozenset[str], url: str = "") -> KeySet:

@@ -101,7 +101,10 @@ class ServeCommand(PlainCommand):
             self._print_addresses(host, port)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         QuietHandler.timeout = self.app.make("settings").body_seconds
-        run_simple(host, port, self.app, threaded=True, use_reloader=reload, request_handler=QuietHandler)
+        # "auto" is watchdog where it is installed. It watches site-packages and the standard library too: each start of
+        # another Python process took seconds of CPU time in this one.
+        options: Any = {"use_reloader": reload, "reloader_type": "stat", "request_handler": QuietHandler}
+        run_simple(host, port, self.app, threaded=True, **options)
         return 0
 
     def _serve_metrics(self) -> None:
