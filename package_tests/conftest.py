@@ -15,6 +15,21 @@ from package_tests.support.issuer import Issuer
 from package_tests.support.servers import is_configuration
 
 collect_ignore = ["project", "project_services"]  # their tests run in copies of them
+LONGEST = (
+    "test_growth",
+    "test_server_stop",
+    "test_server_connections",
+    "test_server_reload",
+    "test_commands",
+    "test_properties",
+    "test_docs",
+    "test_metrics",
+    "test_server",
+    "test_server_bodies",
+    "test_stock_commands",
+    "test_protected_make",
+)
+"""Files that run longest, the longest first. They start first: one that starts late would run alone at the end."""
 
 
 def pytest_configure(config):
@@ -33,6 +48,11 @@ def pytest_unconfigure(config):
     if sys.pycache_prefix is not None and not hasattr(config, "workerinput"):
         for folder in Path(sys.pycache_prefix + tempfile.gettempdir()).glob("pytest-of-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    names = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: names.get(item.path.stem, len(names)))
 
 
 def pytest_itemcollected(item):

@@ -1,4 +1,4 @@
-"""What most child processes of tests import. `processes.py` forks them from a process that has imported it already."""
+"""Imports of most child processes of tests: `processes.py` forks them from a process that has imported this module."""
 
 # ruff: noqa: F401
 import masoniteorm.commands
