@@ -63,3 +63,9 @@ MAX_BODY_BYTES = env("MAX_BODY_BYTES", None, cast=False)
 # The header in which `request.ip()` finds the caller's address: CF-Connecting-IP, or X-Forwarded-For (its last value).
 # The default is the peer's address, which is the gateway's. Set it only if clients cannot reach this server directly.
 CLIENT_IP_HEADER = env("CLIENT_IP_HEADER", None, cast=False)
+
+# A secret of 32 characters or more that the gateway sends with every request, in the header `backend-secret` unless
+# GATEWAY_SECRET_HEADER names another. Requests without it get 401, except /health/live and /health/ready. Two secrets,
+# separated by a comma, are accepted while you replace one.
+GATEWAY_SECRET = env("GATEWAY_SECRET", None, cast=False)
+GATEWAY_SECRET_HEADER = env("GATEWAY_SECRET_HEADER", None, cast=False)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import idna
 
+from zuplo_origin.gateway import Gateway
 from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.ca_bundle import ca_bundle, why_unusable
 from zuplo_origin.jwks.client import Policy
@@ -38,6 +39,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _RESERVED_HEADERS = ("host", "connection", "content-length", "content-type", "cookie", "transfer-encoding", "zp-rid")
 _QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
 _REDIS = re.compile(r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[0-9]*)?")
+_SECRET = re.compile(rf"[!-~]{{{SHORTEST_KEY},}}")
 _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~-]+)*/?")
 _CREDENTIALS = re.compile(r"[:/].*@", re.DOTALL)
 """Text that may be a URL with credentials. The address ``sa@project.iam.gserviceaccount.com`` is not."""
@@ -103,6 +105,7 @@ class Settings:
     max_body: int
     client_ip_header: str | None
     debug: bool
+    gateway: Gateway | None
     max_connections: int
     upload_folder: str | None
     send_seconds: float
@@ -215,6 +218,13 @@ def _key(text: str) -> bytes:
     return text.encode()
 
 
+def _secrets(text: str) -> tuple[str, ...]:
+    found = tuple(_values(text))
+    if not 1 <= len(set(found)) == len(found) <= 2 or not all(_SECRET.fullmatch(each) for each in found):
+        raise _Invalid(f"{SHORTEST_KEY} characters of ASCII or more, without spaces; two, with a comma, in a rotation")
+    return found
+
+
 def _certificate(text: str) -> Path:
     """Return the path ``text`` of a PEM file, whose first certificate must be valid now."""
     from cryptography import x509
@@ -275,6 +285,8 @@ SETTINGS = {
     "JWKS_COOLDOWN": Setting("jwt.jwks_cooldown", "10", _number(1, 3600)),
     "JWKS_MAX_BYTES": Setting("jwt.jwks_max_bytes", "262144", _whole(1024, 1_048_576)),
     "JWKS_STORE": Setting("jwt.jwks_store", "memory", _store, secret=True),
+    "GATEWAY_SECRET": Setting("server.gateway_secret", "", _secrets, secret=True),
+    "GATEWAY_SECRET_HEADER": Setting("server.gateway_secret_header", "backend-secret", _header),
     "METRICS_ENABLED": Setting("metrics.enabled", "False", _boolean),
     "METRICS_PORT": Setting("metrics.port", "", _whole(1, 65535)),
     "HOST": Setting("server.host", "0.0.0.0", _address),  # noqa: S104
@@ -425,6 +437,7 @@ def read_settings(config: Config) -> Settings:
         max_body=values["MAX_BODY_BYTES"],
         client_ip_header=values["CLIENT_IP_HEADER"],
         debug=values["APP_DEBUG"],
+        gateway=_gateway(values["GATEWAY_SECRET"], values["GATEWAY_SECRET_HEADER"]),
         max_connections=values["MAX_CONNECTIONS"],
         upload_folder=values["UPLOAD_DIR"],
         send_seconds=values["SEND_TIMEOUT"],
@@ -438,6 +451,10 @@ def read_settings(config: Config) -> Settings:
     )
 
 
+def _gateway(secrets: tuple[str, ...] | None, header: str) -> Gateway | None:
+    return None if secrets is None else Gateway(secrets, header)
+
+
 def _check_together(reader: _Reader, values: Mapping[str, Any], environment: str) -> None:
     """Add the problems of settings that are valid on their own, but not together."""
     if values["APP_DEBUG"] and environment == "production":
@@ -445,6 +462,9 @@ def _check_together(reader: _Reader, values: Mapping[str, Any], environment: str
     if values["JWKS_STORE"] not in (None, "memory") and not reader.raw("APP_KEY"):
         expected = f"{SHORTEST_KEY} random bytes or more, the same for all processes: JWKS_STORE needs it"
         reader.add("APP_KEY", None, expected)
+    header = values["GATEWAY_SECRET_HEADER"]
+    if header and values["JWT_HEADER"] and header.lower() == values["JWT_HEADER"].lower():
+        reader.add("GATEWAY_SECRET_HEADER", header, "another header than JWT_HEADER")
     ports = {name: values[name] for name in ("PORT", "METRICS_PORT", "HEALTH_PORT")}
     for name in ("METRICS_PORT", "HEALTH_PORT"):
         others = [other for other in ports if other < name or other == "PORT"]

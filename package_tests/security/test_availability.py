@@ -258,3 +258,17 @@ def test_response_to_an_unread_body_says_close_and_arrives(issuer, tmp_path, exp
                     text += chunk
             assert text.startswith(b"HTTP/1.1 %d " % status) and b"\r\nconnection: close\r\n" in text
             assert b"100 Continue" not in text
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({"APP_ENV": "local"}, "APP_ENV: local"), ({"APP_ENV": "testing", "JWT_AUDIENCE": ""}, "JWT_AUDIENCE: not set")],
+)
+def test_production_server_checks_the_audience_in_any_environment(issuer, settings, expected):
+    made = environment(issuer, free_port(), **settings)
+    ended = subprocess.run(COMMAND, cwd=PROJECT, env=made, capture_output=True, text=True, timeout=LIMIT)
+
+    assert ended.returncode != 0 and expected in ended.stderr and "Traceback" not in ended.stderr

@@ -81,9 +81,16 @@ def start(project: Path, log: Path, **settings: str) -> Server:
 
 
 @contextmanager
-def serving(controller: Controller, folder: Path, **settings: str) -> Iterator[tuple[Server, Path, Issuer]]:
-    """Start a server with a controller more and an issuer of its own; yield it when all its workers are ready."""
+def serving(
+    controller: Controller, folder: Path, without: Sequence[str] = (), **settings: str
+) -> Iterator[tuple[Server, Path, Issuer]]:
+    """Start a server with a controller more and an issuer of its own; yield it when all its workers are ready.
+
+    An import of a module in `without` fails in the server.
+    """
     project, issuer = project_with(controller, folder / "project"), Issuer()
+    for module in without:
+        (project / f"{module}.py").write_text(f"raise ImportError({module!r})\n")
     try:
         with start(project, folder / "log", JWT_ISSUER=issuer.name, **settings) as server:
             wait_until(lambda: "server_ready" in server.output())

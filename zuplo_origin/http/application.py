@@ -16,7 +16,7 @@ from masonite.exceptions import ContainerError, StrictContainerException
 from masonite.foundation.Application import Application as MasoniteApplication
 
 from .actions import check_content_type
-from .errors import HttpException, internal_error
+from .errors import HttpException, error, internal_error
 from .requests import REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
 from .responses import Response
 from .routing import Middlewares, Router
@@ -362,7 +362,9 @@ class RequestHandler:
         bindings = self.application.objects
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
-            route, _ = self._router.match(request.get_path(), request.get_request_method())
+            if self._gateway is not None and not self._gateway.accepts(request):
+                return None
+            route, _ = self._match(request, request.get_path(), request.get_request_method())
             for specification in route.get_middlewares():
                 classes, arguments = self._middlewares.classes_for(specification)
                 for middleware in classes:
@@ -381,6 +383,9 @@ class RequestHandler:
         return request.body_limit
 
     def _respond(self, request: Request, response: Response) -> None:
+        if self._gateway is not None and not self._gateway.accepts(request):
+            error(response, 401, name="Not from the gateway")
+            return
         path = request.get_path()
         if _CONTROL.search(path):
             raise HttpException(400, reason="the path contains a control character")
@@ -393,11 +398,11 @@ class RequestHandler:
     def _dispatch(self, request: Request, response: Response, path: str) -> None:
         method = request.get_request_method()
         try:
-            route, parameters = self._router.match(path, "GET" if method == "HEAD" else method)
-        except HttpException as error:
-            if error.status != 405 or method != "OPTIONS":
+            route, parameters = self._match(request, path, "GET" if method == "HEAD" else method)
+        except HttpException as exception:
+            if exception.status != 405 or method != "OPTIONS":
                 raise
-            response.with_headers(error.headers).status(204)
+            response.with_headers(exception.headers).status(204)
             return
         request.route, request.params = route, parameters
         names = route.get_middlewares()
@@ -412,6 +417,11 @@ class RequestHandler:
         except (Exception, SystemExit) as exception:
             response = self._respond_with_error(exception)
         run(names, request, response, "after")
+
+    def _match(self, request: Request, path: str, method: str) -> tuple[Any, dict[str, Any]]:
+        if request.has_encoded_slash():
+            raise HttpException(404, reason="the path contains an encoded slash (%2F)")
+        return self._router.match(path, method)
 
     def _run_action(self, route: Any, parameters: dict[str, Any], response: Response) -> None:
         request = self.application.make("request")
@@ -500,6 +510,11 @@ class RequestHandler:
                 observe(request, status, seconds)
         except Exception:
             log.exception("request_observer_failed", extra={"fields": {}})
+
+    @cached_property
+    def _gateway(self) -> Any:
+        """``settings.gateway``: ``None`` if requests need no secret of the gateway."""
+        return getattr(self.application.make("settings"), "gateway", None) if self.application.has("settings") else None
 
     @cached_property
     def _booting(self) -> list[Any]:

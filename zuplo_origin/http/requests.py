@@ -28,6 +28,9 @@ REQUEST_ID_HEADER = "zp-rid"
 TRACE_HEADERS = {"HTTP_TRACEPARENT": "traceparent", "HTTP_TRACESTATE": "tracestate"}
 """WSGI keys to header names (W3C Trace Context, sections 3.2 and 3.3)."""
 
+RAW_PATH = "zuplo_origin.raw_path"
+"""The environ key of the path as it was sent, if it has encoded characters."""
+
 _GATEWAY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _RANDOM = random.Random()  # noqa: S311  # request ids are not secret, and os.urandom is a system call for each
@@ -293,6 +296,14 @@ class Request(MasoniteRequest):
             return path.encode("latin-1").decode("utf-8")
         except UnicodeError:
             raise HttpException(400, reason="the path is not UTF-8") from None
+
+    def has_encoded_slash(self) -> bool:
+        """Return whether the path as it was sent contains ``%2F``, which is not a slash, and is one in ``PATH_INFO``.
+
+        ``RAW_URI`` is the request target in gunicorn and werkzeug.
+        """
+        raw: str = self.environ.get(RAW_PATH) or self.environ.get("RAW_URI") or ""
+        return "%" in raw and "%2f" in raw.partition("?")[0].lower()
 
     def get_request_method(self) -> str:
         """Return the method as sent. In Masonite, the field ``__method`` overrides it."""

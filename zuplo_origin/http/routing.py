@@ -20,6 +20,8 @@ from .typed import model_of
 _SEGMENT = "([^/]+)"
 """Pattern of a parameter without a compiler. Masonite's matches letters, digits, dots and hyphens only."""
 _MASONITE_DEFAULT = r"([\w.-]+)"
+_DOT_SEGMENTS = frozenset({".", ".."})
+"""Parts of a path that match nothing: clients and proxies resolve them (RFC 3986, section 5.2.4)."""
 BODY, PUBLIC = "body", "public"
 """Keys of middleware that only declares something: the largest body, and that a route needs no guard."""
 _REST = "(.*)"
@@ -148,9 +150,10 @@ class RouteTree:
         return self._literal_paths.get(path) or self._find(path)
 
     def _find(self, path: str) -> list[tuple[RoutePattern, list[str]]]:
-        if not path.startswith("/"):
+        parts = path.split("/")[1:]
+        if not path.startswith("/") or ("/." in path and not _DOT_SEGMENTS.isdisjoint(parts)):
             return []
-        found = list(self._walk(self._root, path.split("/")[1:], 0, []))
+        found = list(self._walk(self._root, parts, 0, []))
         if len(found) > 1:
             found.sort(key=lambda match: (match[0].is_fallback, match[0].order))
         return found

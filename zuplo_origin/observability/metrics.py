@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from zuplo_origin.gateway import GatewayReason
 from zuplo_origin.jwks.observer import KeyObserver
 from zuplo_origin.jwt.reasons import Reason
 
@@ -33,7 +34,7 @@ class Metrics(KeyObserver):
         )
         self._request_counters: dict[tuple[str, str, int], Counter] = {}  # labels() takes a lock
         rejections = self._counter("jwt_refusals", "Requests that the guard rejected, by reason.", "reason")
-        self._rejections = {reason: rejections.labels(reason.value) for reason in Reason}
+        self._rejections = {reason: rejections.labels(reason.value) for reason in (*Reason, *GatewayReason)}
         self._jobs = self._counter("queue_jobs", "Jobs, by queue driver and outcome.", "driver", "outcome")
         self._verification = self._histogram(
             "jwt_verification_seconds",

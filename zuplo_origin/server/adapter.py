@@ -24,6 +24,8 @@ Fields = list[tuple[str, str]]
 
 BODY_ERROR = "zuplo_origin.body_error"
 """The environ key of the error status of a request whose body did not arrive."""
+RAW_PATH = "zuplo_origin.raw_path"
+"""The environ key of the path as it was sent, if it has encoded characters: WSGI has the decoded path only."""
 STREAM_SLOTS = "zuplo_origin.stream_slots"
 """The environ key of the semaphore of open streams: the application acquires it for each, without waiting."""
 LINGERING_SECONDS, LINGERING_BYTES = 5.0, 16 * 1_048_576
@@ -264,6 +266,8 @@ def environ_of(scope: Any) -> dict[str, Any]:
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
     }
+    if path is not raw_path:
+        environ[RAW_PATH] = raw_path.decode("latin-1")
     for name, value in scope["headers"]:
         key = _environ_key(name)
         if key is None:

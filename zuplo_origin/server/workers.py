@@ -303,6 +303,8 @@ def _problem_with_port(name: str, host: str, port: int) -> str | None:
 
 def _problem_with_environment(settings: Settings, addresses: str | None) -> str | None:
     """Return why no server with these settings can run here, beside one at ``addresses`` if there is one."""
+    if settings.environment == "local":
+        return "APP_ENV: local is for craft serve; expected production or testing"
     if settings.metrics and COUNTING_FOLDER not in os.environ:
         return "METRICS_ENABLED: no temporary folder is writable; set TMPDIR to one that is"
     if addresses is not None:
