@@ -8,19 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from types import ModuleType
 
 import pendulum
 import pytest
 from masonite.exceptions import QueueException
-from masoniteorm.connections import ConnectionResolver
 from masoniteorm.query import QueryBuilder
 
 from package_tests.support import queue_jobs
 from package_tests.support.controllers import wait_until
 from package_tests.support.queue_jobs import Exits, FailedFails, Fails, FailsTwice, Note, Unreadable, calls, plain
 from package_tests.support.servers import clean_environment
-from package_tests.support.service_project import APP_KEY, migrate, service_application, service_project
+from package_tests.support.service_project import (
+    APP_KEY,
+    migrate,
+    orm_database,
+    service_application,
+    service_project,
+)
 from zuplo_origin.http.requests import REQUEST_ID
 from zuplo_origin.services import QueueProvider
 from zuplo_origin.services.queues import QueueFull, Signer, Worker
@@ -41,17 +45,9 @@ def no_calls():
 @pytest.fixture
 def database(tmp_path, monkeypatch):
     """Return a connection to the SQLite database that the ORM uses."""
-    file = str(tmp_path / "queue.sqlite3")
-    module = ModuleType("test_database")
-    module.DATABASES = {"default": "main", "main": {"driver": "sqlite", "database": file, "prefix": ""}}
-    module.DB = ConnectionResolver().set_connection_details(module.DATABASES)
-    monkeypatch.setitem(sys.modules, "test_database", module)
-    monkeypatch.setenv("DB_CONFIG_PATH", "test_database")
-    connection = sqlite3.connect(file, isolation_level=None, timeout=30, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.executescript(TABLES)
-    yield connection
-    connection.close()
+    with orm_database(tmp_path / "queue.sqlite3", monkeypatch) as connection:
+        connection.executescript(TABLES)
+        yield connection
 
 
 def application(folder, key=APP_KEY, **options):

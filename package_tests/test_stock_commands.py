@@ -44,6 +44,7 @@ MIGRATIONS = {
     "migration add_name_to_orders --table orders": "add_name_to_orders",
     "queue:table": "create_queue_jobs_table",
     "queue:failed": "create_failed_jobs_table",
+    "notification:table": "create_notifications_table",
 }
 DATABASE_COMMANDS = [
     "migrate",

@@ -1,9 +1,15 @@
 """A project that uses views, mail, queues, tasks, notifications and storage, for tests of `zuplo_origin.services`."""
 
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from masoniteorm.connections import ConnectionResolver
 
 from zuplo_origin.http.application import Application
 from zuplo_origin.http.errors import JsonExceptionHandler
@@ -376,3 +382,16 @@ def service_application(folder: Path, *providers: type, **config: Any) -> Applic
     made.bind("exception_handler", JsonExceptionHandler(made))
     made.add_providers(*providers)
     return made
+
+
+@contextmanager
+def orm_database(file: Path, monkeypatch: Any) -> Iterator[sqlite3.Connection]:
+    """Let the ORM of the test's process use the SQLite database in `file`, and yield a connection to it."""
+    module: Any = ModuleType("test_database")
+    module.DATABASES = {"default": "main", "main": {"driver": "sqlite", "database": str(file), "prefix": ""}}
+    module.DB = ConnectionResolver().set_connection_details(module.DATABASES)
+    monkeypatch.setitem(sys.modules, "test_database", module)
+    monkeypatch.setenv("DB_CONFIG_PATH", "test_database")
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=30, check_same_thread=False)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
