@@ -204,6 +204,17 @@ def test_secret_of_the_gateway_is_added_to_each_request_and_not_written(tmp_path
     assert (tmp_path / "env.example").read_text().endswith("BACKEND_SECRET=\n")
 
 
+def test_export_adds_the_secret_that_the_origin_asks_for(project, tmp_path):
+    secret = "s" * 32
+    settings = {"GATEWAY_SECRET": secret, "GATEWAY_SECRET_HEADER": "x-backend", "JWT_ISSUER": "https://gw.example"}
+    ended = craft(project, "zuplo:export", str(tmp_path / "gateway"), JWT_AUDIENCE="orders-api", **settings)
+    assert ended.returncode == 0, ended.stderr
+
+    policies = loaded(tmp_path / "gateway", POLICIES)["policies"]
+    assert policies[-1]["handler"]["options"]["headers"][0]["name"] == "x-backend"
+    assert not any(secret in file.read_text() for file in (tmp_path / "gateway").rglob("*") if file.is_file())
+
+
 def test_token_of_an_identity_provider_passes_through(tmp_path):
     provider = ("https://idp.test/", "orders", "https://idp.test/keys")
     _, routes, policies = exported(tmp_path, ORDERS, identity_provider=provider, header="X-Token")

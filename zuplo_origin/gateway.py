@@ -27,6 +27,7 @@ class Gateway:
     """Accepts requests that carry one of ``secrets`` in ``header``. There are two secrets while one is replaced."""
 
     def __init__(self, secrets: Sequence[str], header: str) -> None:
+        self.header = header
         self._secrets = [secret.encode() for secret in secrets]
         self._key = "HTTP_" + header.upper().replace("-", "_")
 

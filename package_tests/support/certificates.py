@@ -34,16 +34,22 @@ class Authority:
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, days: int = 30, passphrase: bytes | None = None, hosts: Iterable[str] = ("localhost",)
+        self,
+        name: str,
+        days: int = 30,
+        passphrase: bytes | None = None,
+        hosts: Iterable[str] | None = None,
+        starts_in: int = -60,
     ) -> tuple[Path, Path]:
-        """Issue a certificate for `hosts` and loopback, and return its path and its key's.
+        """Issue a certificate for loopback, and return its path and its key's. Negative `days`: it has expired.
 
-        Negative `days`: it has expired.
+        `hosts` are other names than those of loopback. It is valid from `starts_in` days from now on.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._sign(subject, key.public_key(), days, False, [*map(x509.DNSName, hosts), *addresses])
+        names = [x509.DNSName("localhost"), *addresses] if hosts is None else [x509.DNSName(host) for host in hosts]
+        certificate = self._sign(subject, key.public_key(), days, False, names, starts_in)
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -52,7 +58,7 @@ class Authority:
         )
         return paths
 
-    def _sign(self, subject, public_key, days, is_ca, names):
+    def _sign(self, subject, public_key, days, is_ca, names, starts_in=-60):
         now = datetime.now(timezone.utc)
         builder = (
             x509.CertificateBuilder()
@@ -60,7 +66,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=60))
+            .not_valid_before(now + timedelta(days=starts_in))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)

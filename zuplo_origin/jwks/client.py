@@ -382,7 +382,7 @@ class RemoteKeySet:
 
     def _run(self, fetch: InFlightFetch) -> None:
         fetched, outcome = None, "failed"
-        failure: Failure = Failure(Cause.UNHANDLED, "an unhandled exception: the log has its traceback")
+        failure: Failure | None = None
         deferred_for, before, began = 0.0, self._cached, time.perf_counter()
         try:
             document = self._fetch(fetch.wanted)
@@ -394,6 +394,7 @@ class RemoteKeySet:
             outcome, deferred_for = "deferred", deferred.seconds
         except Exception:
             log.exception(Event("jwks_fetch_error", issuer=self.issuer))
+            failure = Failure(Cause.UNHANDLED, "an unhandled exception: the log has its traceback")
         with self._lock:
             if self._in_flight is not fetch:
                 return  # abandoned
@@ -402,7 +403,7 @@ class RemoteKeySet:
                 self._observer.fetched(self.issuer, outcome, time.perf_counter() - began)
             if fetched is not None:
                 self._note_success(before, fetched)
-            elif outcome == "failed":
+            elif failure is not None:
                 self._note_failure(fetch, failure)
             if deferred_for:
                 self._schedule.deferred(fetch.wanted, self._clock() + deferred_for)

@@ -16,6 +16,8 @@ from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from urllib3.exceptions import DecodeError
+
 from .ca_bundle import ca_bundle
 
 LONGEST = 120
@@ -201,6 +203,8 @@ def explained(error: BaseException, url: str, proxy: Proxy | None, seconds: floa
     wrong_host = next((one for one in errors if "doesn't match" in str(one)), None)
     if wrong_host is not None:
         return _wrong_host(url, str(wrong_host))
+    if _first(errors, DecodeError):
+        return FetchFailed(Cause.CONTENT_CODING, at(url, "its gzip content is broken"))
     malformed = _first(errors, HTTPException)
     if malformed is not None and not isinstance(malformed, (RemoteDisconnected, IncompleteRead)):
         return FetchFailed(Cause.NOT_HTTP, at(url, "the response is not HTTP; check host and port"))

@@ -112,10 +112,16 @@ class Places:
         self.allowed = {"public", *self.reached}
 
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv6 addresses that a gateway translates to the IPv4 address in their last 32 bits (RFC 6052)."""
+
+
 def kind_of(address: str) -> str:
     """Return ``loopback``, ``link-local``, ``private`` or ``public`` for an IP ``address``."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else inner or ip
     if ip.is_loopback:
         return "loopback"
     if ip.is_link_local:

@@ -64,7 +64,7 @@ class ZuploExportCommand(PlainCommand):
         issuer = settings.issuers[0]
         exact = sorted(issuer.audiences.exact)
         audience = exact[0] if exact else None
-        secret_header = settings.gateway_secret_header if getattr(settings, "gateway_secrets", None) else None
+        secret_header = settings.gateway.header if settings.gateway else None
         provider = None
         if identity == "user":
             if len(settings.issuers) > 1:
