@@ -34,10 +34,9 @@ class _Borrowed:
 
     full_details: Mapping[str, Any]
     schema: str | None = None
-    transaction_level = 1  # the ORM closes connections that are not in a transaction
-    open = 1
 
     def make_connection(self) -> Any:
+        self.open = 1  # or the ORM's connection to MySQL connects again
         return self
 
     def begin(self) -> Any:
@@ -60,6 +59,7 @@ class _Borrowed:
             connections.release(lease)
 
     def get_transaction_level(self) -> int:
+        """Return 1: the ORM closes a connection after each query that is in no transaction."""
         return 1
 
     def close_connection(self) -> None:
