@@ -253,12 +253,7 @@ def check_caching(tmp_path, facades, **_):
         masonite_facades.Cache.increment("age"),
         masonite_facades.Cache.decrement("age"),
         masonite_facades.Cache.get("no", 40),
-    ) == (
-        21,
-        22,
-        21,
-        40,
-    )
+    ) == (21, 22, 21, 40)
     assert masonite_facades.Cache.remember("total", lambda cache: cache.put("total", 3, 300)) == 3
     assert masonite_facades.Cache.get("age", store="local") == 21
     assert masonite_facades.Cache.forever("name", "a") == masonite_facades.Cache.get("name")
@@ -398,6 +393,39 @@ def check_sessions(capsys, **_):
     rejects(capsys, SessionProvider, SessionMiddleware)
 
 
+def check_scheduling(**_):
+    from masonite.scheduling import Task
+
+    from zuplo_origin.services import ScheduleProvider
+
+    ran = []
+
+    class Counts(Task):
+        run_every_minute = True
+
+        def handle(self):
+            ran.append(1)
+
+    class Fails(Counts):
+        def handle(self):
+            raise RuntimeError("a task failed")
+
+    built = made(None, ScheduleProvider)
+    built.make("scheduler").add(Fails(), Counts())
+    assert built.make("scheduler").run(force=True) == 1
+    assert ran == [1]
+
+
+def check_hash_ids(**_):
+    from masonite.hashid.helpers.hashid import hashid
+    from masonite.providers import HashIDProvider
+
+    from zuplo_origin.services import ViewProvider
+
+    assert hashid(hashid(42), decode=True) == (42,)
+    assert "hashid" in made(None, ViewProvider, HashIDProvider).make("view")._shared
+
+
 def check_tinker(**_):
     built = made()
     bind_locations(built)
@@ -499,6 +527,8 @@ CHECKS = {
     "Package Development": check_package_development,
     "Rate Limiting": check_rate_limiting,
     "Sessions": check_sessions,
+    "Hash ID's": check_hash_ids,
+    "Task Scheduling": check_scheduling,
     "Tinker Shell (REPL)": check_tinker,
     "Validation": check_validation,
     "Service Providers": check_service_providers,
@@ -507,7 +537,15 @@ CHECKS = {
     "Hashing": check_hashing,
 }
 TESTED_IN = {
+    "Database Tests": "test_database.py",
+    "Filesystem and Uploading": "test_services_hammer.py",
     "Getting Started (testing)": "test_testing.py",
+    "Mail": "test_services_mail.py",
+    "Masonite ORM": "test_database.py",
+    "Mocking": "test_services_mail.py",
+    "Notifications": "test_services_mail.py",
+    "Queues and Jobs": "test_services_hammer.py",
+    "Views": "test_services_views.py",
     "HTTP Tests": "test_testing.py",
     "Commands Tests": "test_testing.py",
     "Console Tests": "test_testing.py",
@@ -653,7 +691,7 @@ def test_services_that_the_sentences_name_can_be_imported():
     named = [name for table in (PROVIDERS, MIDDLEWARE) for name in table if "zuplo_origin.services" in table[name]]
     missing = [name for name in named if not hasattr(services, name)]
     assert missing == []
-    assert set(services.PROVIDERS) <= set(dir(services))
+    assert set(services.MODULES) <= set(dir(services))
 
 
 def test_application_without_services_loads_none():
