@@ -418,7 +418,7 @@ def check_scheduling(**_):
 
 def check_hash_ids(**_):
     from masonite.hashid.helpers.hashid import hashid
-    from masonite.providers import HashIDProvider
+    from masonite.hashid.providers.HashIDProvider import HashIDProvider
 
     from zuplo_origin.services import ViewProvider
 

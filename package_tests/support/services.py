@@ -41,7 +41,12 @@ class ServicesServer(Server):
             "CACHE_LOCATION": str(folder / "cache"),
         } | settings
         command = [sys.executable, "-m", "zuplo_origin.server"]
-        super().__init__(command, port, folder / "log", settings, services_project(folder / "project"))
+        project = services_project(folder / "project")
+        self.prepare(project)
+        super().__init__(command, port, folder / "log", settings, project)
+
+    def prepare(self, project: Path) -> None:
+        """Change the project before the server starts."""
 
     def headers(self, user: str, **headers: str) -> dict[str, str]:
         """Return headers with a token of `user`, whose account has the first letter of the name."""

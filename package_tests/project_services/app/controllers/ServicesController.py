@@ -47,6 +47,7 @@ class ServicesController(Controller):
         return {"user": found["user"], "list": found["list"]}
 
     def count(self, request: Request):
+        Cache.add(request.param("name"), 0)  # Masonite's increments only what is there
         return {"count": Cache.increment(request.param("name"))}
 
     def remember(self, request: Request):
