@@ -15,7 +15,8 @@ PUBLIC_URL = env("PUBLIC_URL", None, cast=False)
 # local, testing or production. `python craft serve` uses local if neither APP_ENV nor JWT_ISSUER is set.
 ENV = env("APP_ENV", "", cast=False) or "production"
 
-# A secret of 32 bytes or more. Required if JWKS_STORE is not `memory`; the same for all processes that share the store.
+# A secret of 32 bytes or more, the same for all processes. Required if JWKS_STORE is not `memory`, and by the services
+# that encrypt or sign: encrypted cookies, `Crypt`, jobs in a table.
 KEY = env("APP_KEY", None, cast=False)
 
 # True or False; invalid as True in production. Error responses never contain an exception; the log does.

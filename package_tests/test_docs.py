@@ -233,10 +233,10 @@ def test_errors_page_has_every_status_with_its_phrase():
 
 
 def test_logs_page_has_every_event():
-    folders = ("http", "jwks", "observability", "server")
+    folders = ("http", "jwks", "observability", "server", "services")
     files = [path for folder in folders for path in (ROOT / "zuplo_origin" / folder).glob("*.py")]
     sources = "".join(path.read_text() for path in files if path.name != "metrics.py").replace("jwks_uri", "")
-    prefixes = "jwks|server|worker|reload|tracing|unhandled|exception_handler|request_observer"
+    prefixes = "jwks|server|worker|reload|tracing|unhandled|exception_handler|request_observer|cache"
     events = {"request", "open_routes", "request_error", "body_not_spooled"} | set(
         re.findall(rf'"((?:{prefixes})_[a-z_]+)"', sources)
     )

@@ -576,6 +576,30 @@ def test_rows_that_are_rejected_stop_the_start():
     assert {chapter for chapter in rejected if "rejects(" not in inspect.getsource(CHECKS[chapter])} == set()
 
 
+def test_fake_of_events_calls_no_listener(facades):
+    Sends.sent.clear()
+
+    def action(request):
+        request.app.make("event").fire(OrderPlaced())
+        request.app.make("event").fire("order.placed")
+
+    built = facades(made(action, EventProvider))
+    built.make("event").listen(OrderPlaced, Sends).listen("order.*", Sends)
+    test = TestCase()
+    test.setUp()
+    events = test.fake("event")
+    assert request(built, "GET", "/run").status == 204
+    events.assertFired(OrderPlaced, 1).assertFired("order.placed").assertNotFired("another").assertNotFired(Order)
+    for wrong in (lambda: events.assertFired(Order), lambda: events.assertFired(OrderPlaced, 2)):
+        with pytest.raises(AssertionError):
+            wrong()
+    assert Sends.sent == []
+    test.doCleanups()
+
+    assert request(built, "GET", "/run").status == 204
+    assert len(Sends.sent) == 2
+
+
 # -- what no other test covers ----------------------------------------------------------------------------------------
 
 

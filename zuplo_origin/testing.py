@@ -159,7 +159,7 @@ class TestCase(unittest.TestCase):
         return TestCommand(self.application).run(command, arguments)
 
     def fake(self, binding: str) -> Any:
-        """Replace ``mail``, ``notification`` or ``queue`` by its fake until the end of the test, and return it."""
+        """Replace ``mail``, ``notification``, ``queue`` or ``event`` by its fake for this test, and return it."""
         fake, objects = self.application.make(f"mock.{binding}"), self.application.objects
         fake.reset()
         if binding not in self._faked:

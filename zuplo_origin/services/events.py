@@ -1,5 +1,6 @@
 """Events and listeners. Providers register listeners in ``register``."""
 
+from inspect import isclass
 from typing import Any
 
 from masonite.events import Event as MasoniteEvent
@@ -24,8 +25,37 @@ class Event(MasoniteEvent):
         return self
 
 
+class MockEvent(Event):
+    """The fake of ``event`` in tests: it keeps the events in ``fired``, and calls no listener."""
+
+    def __init__(self, application: Any) -> None:
+        super().__init__(application)
+        self.fired: list[Any] = []
+
+    def reset(self) -> None:
+        self.fired = []
+
+    def fire(self, event: Any, *arguments: Any, **named: Any) -> list[Any]:
+        self.fired.append(event)
+        return [event]
+
+    def times(self, event: Any) -> int:
+        """Return how often ``event``, a name or a class, was fired."""
+        return sum(fired == event or (isclass(event) and isinstance(fired, event)) for fired in self.fired)
+
+    def assertFired(self, event: Any, count: int | None = None) -> "MockEvent":
+        found = self.times(event)
+        assert found and count in (None, found), f"{event} was fired {found} times"  # noqa: S101
+        return self
+
+    def assertNotFired(self, event: Any) -> "MockEvent":
+        assert not self.times(event), f"{event} was fired {self.times(event)} times"  # noqa: S101
+        return self
+
+
 class EventProvider(Provider):
-    """Binds ``event``."""
+    """Binds ``event``, and its fake for tests."""
 
     def register(self) -> None:
         bind_overlay(self.application, "event", Event(self.application))
+        self.application.bind("mock.event", MockEvent(self.application))

@@ -12,12 +12,14 @@ from masonite.configuration import config
 from masonite.environment import env
 from masonite.exceptions import ViewException
 from masonite.headers import Header
-from masonite.helpers import MixHelper, UrlsHelper, optional
+from masonite.helpers import MixHelper, optional
 from masonite.utils.str import as_filepath
 from masonite.views import View as MasoniteView
 from masonite.views.view import path_to_package
 
 from zuplo_origin.http.kernel import Provider
+
+from .helpers import UrlsHelper
 
 RequestData = type("RequestData", (dict,), {"__doc__": "What one request has passed to ``share`` and ``composer``."})
 
