@@ -150,3 +150,13 @@ def test_metrics_count_jobs(server, project):
 
     wait_until(is_counted)
     assert 'queue_jobs_total{driver="async",outcome="pushed"}' in text
+
+
+def test_term_waits_for_async_jobs(server, project):  # the last test of this module: it ends the server
+    (project / "storage/notes").unlink(missing_ok=True)
+    server.get("/slow?seconds=0.7&count=6")
+    server.stop()
+
+    assert server.process.returncode == 0
+    assert len(notes(project, "begin")) == len(notes(project, "end")) == 6
+    assert "queue_jobs_lost" not in server.output()
