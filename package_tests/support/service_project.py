@@ -58,7 +58,7 @@ from masoniteorm.connections import ConnectionResolver
 DATABASES = {
     "default": os.environ.get("DB_DRIVER", "sqlite"),
     "sqlite": {"driver": "sqlite", "database": "storage/test.sqlite3", "prefix": ""},
-    "postgres": {"driver": "postgres", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "postgres",
+    "postgres": {"driver": "postgres", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "origin",
                  "database": "postgres", "password": "", "prefix": ""},
 }
 DB = ConnectionResolver().set_connection_details(DATABASES)
@@ -70,11 +70,11 @@ from app.providers import PROVIDERS as FOUNDATION
 from app.providers.AppProvider import AppProvider
 from app.providers.StockProvider import StockProvider
 from zuplo_origin.services import (
-    MailProvider, NotificationProvider, QueueProvider, ScheduleProvider, StorageProvider, ViewProvider
+    DatabaseProvider, MailProvider, NotificationProvider, QueueProvider, ScheduleProvider, StorageProvider, ViewProvider
 )
 
 OURS = [ViewProvider, MailProvider, QueueProvider, ScheduleProvider, NotificationProvider, StorageProvider, AppProvider]
-PROVIDERS = [*FOUNDATION, *([StockProvider] if os.environ.get("SERVICES") == "stock" else OURS)]
+PROVIDERS = [*FOUNDATION, DatabaseProvider, *([StockProvider] if os.environ.get("SERVICES") == "stock" else OURS)]
 """,
 }
 APP = {

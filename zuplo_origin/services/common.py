@@ -9,8 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from zuplo_origin.http.requests import REQUEST_ID, TRACE_ID
 
-CANNOT_START = 3
-"""Exit status, the same as for invalid settings."""
+from .start import CANNOT_START, configured
 
 Object = TypeVar("Object")
 
@@ -26,9 +25,7 @@ def read(application: Any, path: str) -> dict[str, Any]:
 
     Exit if there is none.
     """
-    found = application.make("config").get(path)
-    if hasattr(found, "to_dict"):  # Masonite wraps a dict
-        found = found.to_dict()
+    found = configured(application, path)
     if not isinstance(found, dict):
         file, _, name = path.partition(".")
         stop(f"config/{file}.py has no dict {name.upper()}; docs/services.md has an example")

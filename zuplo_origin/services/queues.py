@@ -27,6 +27,7 @@ from zuplo_origin.http.requests import REQUEST_ID
 from zuplo_origin.settings import SHORTEST_KEY, raw_value
 
 from .common import own_log_id, read, stop
+from .start import is_server
 
 log = logging.getLogger("zuplo_origin.queue")
 
@@ -580,7 +581,7 @@ class QueueProvider(Provider):
         if own.get("mode") not in (None, "threading"):
             stop("config/queue.py: the driver 'async' has only the mode 'threading'; use 'database' for processes")
         signer = Signer(application)
-        if default == "database" and not application.is_running_in_console() and (problem := signer.problem()):
+        if default == "database" and is_server(application) and (problem := signer.problem()):
             stop(problem)
         jobs = AsyncJobs(application, int(own.get("workers") or 1), int(own.get("size") or WAITING_JOBS))
         queue = Queue(application).set_configuration(drivers)
