@@ -16,6 +16,7 @@ from masoniteorm.query import QueryBuilder
 
 from package_tests.support import queue_jobs
 from package_tests.support.controllers import wait_until
+from package_tests.support.postgres import PostgresServer
 from package_tests.support.queue_jobs import Exits, FailedFails, Fails, FailsTwice, Note, Unreadable, calls, plain
 from package_tests.support.servers import clean_environment
 from package_tests.support.service_project import (
@@ -513,8 +514,13 @@ sys.argv = ["craft"]
 from wsgi import application
 from app.jobs.Jobs import *
 push = application.make("queue").push
+"""
+PUSH_SOME = """
 push(Slow(0.5), Note("after"), driver="database", queue="slow")
 push(Dies(), InScope(1), InScope(2), driver="database", queue="dies")
+"""
+PUSH_MANY = """
+push(*[Slow(0.02, number) for number in range(60)], driver="database", queue="many")
 """
 SETTINGS = {"APP_KEY": APP_KEY, "APP_ENV": "production", "MAIL_PORT": "1"}
 
@@ -523,15 +529,20 @@ SETTINGS = {"APP_KEY": APP_KEY, "APP_ENV": "production", "MAIL_PORT": "1"}
 def project(tmp_path_factory):
     project = service_project(tmp_path_factory.mktemp("queue") / "project")
     migrate(project)
-    subprocess.run([sys.executable, "-c", PUSH], cwd=project, env=clean_environment(**SETTINGS), check=True, timeout=60)
+    push_in(project, PUSH_SOME)
     return project
 
 
+def push_in(project, code, **settings):
+    environment = clean_environment(**SETTINGS, **settings)
+    subprocess.run([sys.executable, "-c", PUSH + code], cwd=project, env=environment, check=True, timeout=60)
+
+
 @contextlib.contextmanager
-def worker_process(project, queue):
-    environment = clean_environment(**SETTINGS, RETRY_AFTER="1")
+def worker_process(project, queue, log="worker.log", **settings):
+    environment = clean_environment(**SETTINGS, **({"RETRY_AFTER": "1"} | settings))
     command = [sys.executable, "craft", "queue:work", "--driver", "database", "--queue", queue, "--attempts", "1"]
-    with open(project / "worker.log", "w") as output:
+    with open(project / log, "w") as output:
         process = subprocess.Popen(command, cwd=project, env=environment, stdout=output, stderr=output)
     try:
         yield process
@@ -568,3 +579,24 @@ def test_job_that_kills_its_worker_is_moved_and_the_others_run_in_scopes_of_thei
 
     assert noted(project) == ["dies", "scope 1 False False", "scope ended 1", "scope 2 False False", "scope ended 2"]
     assert failed == [("Dies", "its workers ended while they ran it, 1 times")]
+
+
+def test_workers_on_postgresql_run_each_job_once_although_the_database_restarts(tmp_path):
+    with PostgresServer() as postgres:
+        project = service_project(tmp_path / "project")
+        settings = {"DB_DRIVER": "postgres", "DB_PORT": str(postgres.port), "RETRY_AFTER": "90"}
+        migrate(project, **settings)
+        push_in(project, PUSH_MANY, **settings)
+        logs = ("one.log", "two.log")
+        with worker_process(project, "many", logs[0], **settings), worker_process(project, "many", logs[1], **settings):
+            wait_until(lambda: all("queue_job_done" in (project / log).read_text() for log in logs))
+            postgres.stop()
+            wait_until(lambda: all("queue_database_down" in (project / log).read_text() for log in logs))
+            postgres.start()
+            wait_until(lambda: len([line for line in noted(project) if line.startswith("end")]) >= 60)
+            wait_until(lambda: postgres.query("select count(*) from jobs") == [(0,)])
+        failed = postgres.query("select name from failed_jobs")
+
+    ended = [line.split(" ")[2] for line in noted(project) if line.startswith("end")]
+    assert sorted(ended, key=int) == [str(number) for number in range(60)] and failed == []
+    assert all("queue_database_back" in (project / log).read_text() for log in logs)
