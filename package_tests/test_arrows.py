@@ -16,8 +16,7 @@ import zuplo_origin.encoding, zuplo_origin.jwks, zuplo_origin.jwt
 
 for package in (zuplo_origin.jwks, zuplo_origin.jwt):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if module.name != "zuplo_origin.jwks.redis_store":  # its import takes memory
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
 print(*sys.modules)
 """
 

@@ -207,7 +207,7 @@ class FullListener:
             each.close()
 
 
-def test_timeout_while_connecting_and_while_reading_have_messages_of_their_own():
+def test_timeout_while_connecting_and_while_reading_are_distinguished():
     with FullListener() as full:
         connecting = failure(f"http://127.0.0.1:{full.port}/jwks", timeout=0.4)
     with RawIssuer(b"HTTP/1.1 200 OK\r\n", hangs=True) as silent:
@@ -220,12 +220,12 @@ def test_timeout_while_connecting_and_while_reading_have_messages_of_their_own()
 
 def resolve_to(monkeypatch, *addresses):
     """Let every host have these addresses and ports. No resolver can be set up for a test without root."""
-    results = [
+    found = [
         (socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
         for host, port in addresses
         for address in [(host, port, 0, 0) if ":" in host else (host, port)]
     ]
-    monkeypatch.setattr(fetching.socket, "getaddrinfo", lambda *arguments, **named: results)
+    monkeypatch.setattr(fetching.socket, "getaddrinfo", lambda *arguments, **named: found)
 
 
 def test_address_that_drops_packets_does_not_keep_the_next_from_being_tried(monkeypatch):

@@ -530,7 +530,7 @@ def test_each_process_fetches_from_the_issuer_while_the_store_is_down(gateway, t
         for _ in range(3):
             assert kids(fetch(process)) == ["one"]
         assert fleet.fetches == 3 and [each.partition(":")[0] for each in events(caplog)] == [
-            "jwks_store_down why='ConnectionError"
+            "jwks_store_down why='ConnectionRefusedError"
         ]
 
         redis.start()

@@ -53,7 +53,7 @@ def _make_store(settings: Settings, storage: str) -> BoundedStore | None:
         return None
     if settings.jwks_store == "file":
         return BoundedStore(FileStore(Path(storage) / "jwks"))
-    from zuplo_origin.jwks.redis_store import RedisStore  # the import takes memory
+    from zuplo_origin.jwks.redis_store import RedisStore
 
     return BoundedStore(RedisStore(settings.jwks_store))
 
