@@ -22,6 +22,68 @@ from zuplo_origin.jwt.reasons import Reason, Rejected
 from zuplo_origin.jwt.verifier import TokenVerifier
 from zuplo_origin.observability.logs import AccessLog
 
+# -- keys -------------------------------------------------------------------------------------------------------------
+
+
+class RotatingKeys:
+    """A key source whose keys are `found`, and `newer` once those were tried."""
+
+    def __init__(self, found, newer=()):
+        self.found, self.newer, self.tried = StaticKeys(*found), StaticKeys(*newer) if newer else None, []
+
+    def find(self, kid, algorithm, tried=()):
+        if not tried:
+            return self.found.find(kid, algorithm)
+        self.tried.append(tried)
+        return self.newer.find(kid, algorithm) if self.newer else ()
+
+    def generation(self):
+        return 1
+
+
+def reason_with(keys, token):
+    try:
+        TokenVerifier([issuer(A, keys)], lambda: 1_000_000.0).verify(token)
+    except Rejected as rejected:
+        return rejected.reason.value
+    return None
+
+
+CLAIMS = {"iss": A, "aud": "orders", "exp": 1_000_300}
+
+
+@pytest.mark.parametrize("kid", ["k", None])
+def test_token_is_accepted_if_any_of_the_keys_that_fit_has_signed_it(kid):
+    old, new = Key("ES256", kid), Key("ES256", kid)
+    keys = RotatingKeys([old, new])
+
+    assert [reason_with(keys, key.token(CLAIMS)) for key in (old, new)] == [None, None]
+    assert reason_with(keys, Key("ES256", kid).token(CLAIMS)) == "bad_signature" and len(keys.tried) == 1
+
+
+def test_signature_is_checked_with_newer_keys_after_those_that_fit():
+    old, new = Key("ES256", "k"), Key("ES256", "k")
+    keys = RotatingKeys([old], [new])
+
+    assert reason_with(keys, new.token(CLAIMS)) is None and len(keys.tried) == 1
+    assert reason_with(keys, Key("ES256", "k").token(CLAIMS)) == "bad_signature"
+
+
+def test_longest_token_is_a_setting():
+    key = Key("ES256", "k")
+    token = key.token(CLAIMS | {"groups": ["00000000-0000-0000-0000-000000000000"] * 240})
+    assert 12_000 < len(token) < 14_000
+    reasons = []
+    for longest in (8192, len(token) - 1, len(token), 24576):
+        verifier = TokenVerifier([issuer(A, StaticKeys(key))], lambda: 1_000_000.0, max_length=longest)
+        try:
+            verifier.verify(token)
+            reasons.append(None)
+        except Rejected as rejected:
+            reasons.append(rejected.reason.value)
+    assert reasons == ["too_large", "too_large", None, None]
+
+
 # -- several issuers --------------------------------------------------------------------------------------------------
 
 
