@@ -102,20 +102,21 @@ def test_serve_prints_its_address_and_example_requests(project, development):
     assert "curl -i " in output and "$(python craft jwt:token)" in output
 
 
-def test_development_issuer_publishes_metadata_and_keys_at_the_paths_of_a_gateway(project, development):
+def test_development_issuer_publishes_metadata_and_marked_keys_as_a_gateway_does(project, development):
     state = asdict(Development.running(str(project / "storage")))
     port = int(state["issuer"].split(":")[2].split("/")[0])
-    assert state["issuer"] == f"http://127.0.0.1:{port}/__zuplo/issuer"
+    assert state["issuer"] == f"http://127.0.0.1:{port}/__zuplo/development-issuer"
 
     issuer = Server.__new__(Server)
     issuer.port = port
-    metadata = json.loads(issuer.get("/__zuplo/issuer/.well-known/openid-configuration")[2])
-    keys = json.loads(issuer.get("/__zuplo/issuer/.well-known/jwks.json")[2])["keys"]
+    metadata = json.loads(issuer.get("/__zuplo/development-issuer/.well-known/openid-configuration")[2])
+    keys = json.loads(issuer.get("/__zuplo/development-issuer/.well-known/jwks.json")[2])["keys"]
 
     assert metadata == {"issuer": state["issuer"], "jwks_uri": f"{state['issuer']}/.well-known/jwks.json"}
     assert {key["kty"] for key in keys} == {"OKP", "EC", "RSA"}
+    assert all(key["kid"].startswith("development-") for key in keys)
     assert not any({"d", "p", "q"} & set(key) for key in keys)
-    assert issuer.get("/")[0] == issuer.get("/__zuplo/issuer/../x")[0] == 404
+    assert issuer.get("/")[0] == issuer.get("/__zuplo/development-issuer/../x")[0] == 404
 
 
 def test_development_files_are_readable_by_their_owner_only(project, development):

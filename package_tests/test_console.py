@@ -1,6 +1,7 @@
 """The HTTP interface of the development console, and requests from other sites."""
 
 import json
+import re
 
 import pytest
 
@@ -25,8 +26,14 @@ def development(project, tmp_path_factory):
         yield server
 
 
+def secret_of(server):
+    """Return the secret in the URL of the console that the server has printed."""
+    return re.search(rf"Console: http://(?:127\.0\.0\.1|localhost):{server.port}/#([\w-]{{43}})\n", server.output())[1]
+
+
 def post(server, path, body, **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named.setdefault("X-Console-Secret", secret_of(server))
     status, _, content = server.get(path, JSON | named, "POST", json.dumps(body).encode())
     return status, json.loads(content)
 
@@ -57,7 +64,7 @@ def test_send_returns_the_rule_that_failed(development):
 
 
 def test_state_returns_keys_and_routes(development):
-    state = json.loads(development.get("/console/state")[2])
+    state = json.loads(development.get("/console/state", {"X-Console-Secret": secret_of(development)})[2])
 
     assert {key["algorithm"] for key in state["keys"]} == {"EdDSA", "ES256", "PS256, RS256"}
     assert {key["state"] for key in state["keys"]} == {"fresh"}
@@ -132,14 +139,50 @@ def test_token_rejects_a_request_from_another_site(development, headers):
     assert status in (400, 403) and "token" not in result
 
 
+@pytest.mark.parametrize("given", ["", "x", "é", "SECRET+x", "SECRET-x"])
+def test_console_rejects_requests_without_its_secret(development, given):
+    secret = secret_of(development)
+    given = given.replace("SECRET+x", secret + "x").replace("SECRET-x", secret[:-1])
+    headers = {"X-Console-Secret": given.encode("latin-1")}
+    status, _, body = development.get("/console/token", JSON | headers, "POST", b'{"ttl": 300, "alg": "EdDSA"}')
+
+    assert (status, json.loads(body)["details"]) == (403, "Open the URL of the console that craft serve has printed")
+    assert development.get("/console/state", headers)[0] == 403
+    assert development.get("/console/send", JSON | headers, "POST", b"{}")[0] == 403
+    cookie = {"Cookie": f"X-Console-Secret={secret}; secret={secret}"}
+    assert development.get(f"/console/state?secret={secret}", cookie)[0] == 403
+
+
+def test_secret_is_in_no_response(development):
+    secret = secret_of(development).encode()
+
+    assert secret not in development.get("/")[2]
+    assert secret not in development.get("/openapi.json")[2]
+    assert b"set-cookie" not in str(development.get("/")[1]).encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Via", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "zp-rid"),
+        *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "x-forwarded"),
+    ],
+)
+def test_request_through_a_proxy_is_rejected(development, name):
+    assert development.get("/protected", {name: "1.1 x"})[0] == 400
+    assert development.get("/", {name: ""})[0] == 400
+
+
 def test_token_rejects_the_content_types_of_a_form(development):
     body = json.dumps({"ttl": 300, "alg": "EdDSA"}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        assert development.get("/console/token", {"Content-Type": kind}, "POST", body)[0] == 415
+        headers = {"Content-Type": kind, "X-Console-Secret": secret_of(development)}
+        assert development.get("/console/token", headers, "POST", body)[0] == 415
 
 
 def test_token_rejects_fields_in_the_query(development):
-    assert development.get("/console/token?ttl=300&alg=EdDSA", method="POST")[0] == 415
+    headers = {"X-Console-Secret": secret_of(development)}
+    assert development.get("/console/token?ttl=300&alg=EdDSA", headers, "POST")[0] == 415
 
 
 def test_token_accepts_claims_as_an_object_or_as_json_text(development):
@@ -182,6 +225,8 @@ def test_console_is_absent_in_tests_and_with_a_configured_issuer(application, pr
     settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "*", "APP_ENV": "local"}
     with serve(project, tmp_path / "log", "--dont-reload", **settings) as server:
         assert [server.get(path)[0] for path in PATHS] == [404] * 4
+        good = {"Authorization": f"Bearer {GATEWAY.token()}", "Via": "1.1 gateway", "X-Forwarded-For": "192.0.2.1"}
+        assert server.get("/protected", good)[0] == 200  # a gateway may forward to it
 
 
 def test_routes_list_omits_the_console(project):

@@ -1,6 +1,7 @@
 """The development console in a browser (Chromium, headless)."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -37,7 +38,7 @@ def browser():
 def address(tmp_path_factory):
     project = copy_of_the_project(tmp_path_factory.mktemp("project"))
     with serve(project, tmp_path_factory.mktemp("log") / "log", "--dont-reload") as server:
-        yield f"http://127.0.0.1:{server.port}"
+        yield re.search(r"Console: (\S+)\n", server.output())[1]
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def page(browser, address):
     yield tab
     tab.close()
     assert errors == []
-    assert [url for url in urls if not url.startswith((address, "data:"))] == []
+    assert [url for url in urls if not url.startswith((address.partition("#")[0], "data:"))] == []
 
 
 def send(page):
@@ -74,6 +75,13 @@ def issue(page, **fields):
         page.get_by_label(label).fill(value)
     page.get_by_role("button", name="Issue").click()
     expect(page.get_by_role("status")).to_have_text("Token issued.")
+
+
+def test_console_asks_for_the_printed_url_without_the_secret(browser, address):
+    tab = browser.new_page()
+    tab.goto(address.partition("#")[0])
+    expect(tab.get_by_role("status")).to_have_text("Open the URL of the console that craft serve has printed.")
+    tab.close()
 
 
 def test_console_shows_the_response_to_an_issued_token(page):

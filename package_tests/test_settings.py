@@ -204,6 +204,14 @@ WRONG = {
     "scope claims without a name": ({"JWT_SCOPE_CLAIMS": ","}, "JWT_SCOPE_CLAIMS: invalid value ','"),
     "scope claims separated by a space": ({"JWT_SCOPE_CLAIMS": "scope scp"}, "names of claims, separated by commas"),
     "a scope claim with an empty part": ({"JWT_SCOPE_CLAIMS": "realm_access..roles"}, "JWT_SCOPE_CLAIMS: invalid"),
+    "a development issuer": (
+        {"JWT_ISSUER": "http://127.0.0.1:8001/__zuplo/development-issuer"},
+        "expected another issuer in production: this is one of craft serve's",
+    ),
+    "the keys of a development issuer behind a tunnel": (
+        {"JWKS_URL": "https://tunnel.example/__zuplo/development-issuer/.well-known/jwks.json"},
+        "expected another issuer in production: this is one of craft serve's",
+    ),
     "leeway too large": ({"JWT_LEEWAY": "301"}, "JWT_LEEWAY: invalid value '301'"),
     "leeway negative": ({"JWT_LEEWAY": "-1"}, "JWT_LEEWAY: invalid value '-1'"),
     "leeway not a number": ({"JWT_LEEWAY": "nan"}, "expected a number from 0 to 300"),

@@ -8,6 +8,7 @@ from zuplo_origin.guard import Guard
 from zuplo_origin.http.requests import environ_key
 from zuplo_origin.jwks.algorithms import names_of
 from zuplo_origin.jwks.client import RemoteKeySet
+from zuplo_origin.jwks.development import ProductionSource
 from zuplo_origin.jwks.fetch import Source
 from zuplo_origin.jwks.key_sets import KeySets
 from zuplo_origin.jwks.observer import KeyObserver
@@ -15,7 +16,7 @@ from zuplo_origin.jwks.shared import SharedKeys
 from zuplo_origin.jwks.stores import BoundedStore, FileStore
 from zuplo_origin.jwt.verifier import Issuer, TokenObserver, TokenVerifier
 from zuplo_origin.openapi.description import Description
-from zuplo_origin.settings import BadSettings, Settings, read_settings
+from zuplo_origin.settings import BadSettings, IssuerSettings, Settings, read_settings
 from zuplo_origin.waiting import Waiters
 
 CANNOT_START = 3
@@ -40,12 +41,18 @@ def make_key_sets(settings: Settings, storage: str, observer: KeyObserver | None
     store = _make_store(settings, storage)
     key_sets = []
     for issuer in settings.issuers:
-        source = Source(issuer.name, issuer.jwks_url, settings.jwks.timeout, settings.jwks_max_bytes)
+        source = make_source(settings, issuer)
         fetch: Any = source.fetch
         if store is not None:
             fetch = SharedKeys(source, issuer.algorithms, settings.jwks, store, settings.key).fetch
         key_sets.append(RemoteKeySet(issuer.name, fetch, issuer.algorithms, settings.jwks, waiters, observer=observer))
     return KeySets(key_sets)
+
+
+def make_source(settings: Settings, issuer: IssuerSettings) -> Source:
+    """Return where the key set of ``issuer`` comes from."""
+    kind = ProductionSource if settings.environment == "production" else Source
+    return kind(issuer.name, issuer.jwks_url, settings.jwks.timeout, settings.jwks_max_bytes)
 
 
 def _make_store(settings: Settings, storage: str) -> BoundedStore | None:

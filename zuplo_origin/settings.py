@@ -22,7 +22,8 @@ from zuplo_origin.gateway import Gateway
 from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.ca_bundle import ca_bundle, why_unusable
 from zuplo_origin.jwks.client import Policy
-from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url
+from zuplo_origin.jwks.development import is_development_issuer
+from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url, is_loopback
 from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience, is_string_or_uri, parse_required
 
 METADATA = "/.well-known/oauth-protected-resource"
@@ -74,6 +75,11 @@ class IssuerSettings:
     audiences: Audiences
     algorithms: frozenset[str]
     required_claims: Mapping[str, Any]
+
+    @property
+    def on_loopback(self) -> bool:
+        """Return whether its keys are fetched from this machine, where any user may listen on its port."""
+        return is_loopback(self.name if self.jwks_url == DISCOVERY else self.jwks_url)
 
 
 @dataclass(frozen=True)
@@ -540,6 +546,12 @@ def _read_issuer(reader: _Reader, entry: Mapping[str, Any], environment: str) ->
     elif name and given in ("", DISCOVERY) and (not is_acceptable_url(name) or "?" in name):
         expected = "an https URL without a query; http for loopback only; for any other iss, set JWKS_URL to its keys"
         reader.add("JWT_ISSUER", name, expected + _punycode(name))
+    if environment == "production":
+        for setting, value in (("JWT_ISSUER", name), ("JWKS_URL", given)):
+            if is_development_issuer(value):
+                reader.add(
+                    setting, value, "another issuer in production: this is one of craft serve's, for development"
+                )
     required = _required_claims(reader, entry.get("required_claims", reader.raw("JWT_REQUIRED_CLAIMS")))
     if _is_shared(name) and not all(required.get(claim) for claim in OWNER_CLAIMS):
         reader.add(

@@ -3,7 +3,7 @@
 import json
 
 from zuplo_origin.encoding import printable
-from zuplo_origin.jwks.fetch import Source
+from zuplo_origin.factory import make_source
 from zuplo_origin.jwks.report import KeySetReport, report
 
 from .base import PlainCommand
@@ -23,10 +23,7 @@ class JwksShowCommand(PlainCommand):
         if not self.has_settings():
             return 1
         settings = self.app.make("settings")
-        reports = [
-            report(Source(one.name, one.jwks_url, settings.jwks.timeout, settings.jwks_max_bytes), one.algorithms)
-            for one in settings.issuers
-        ]
+        reports = [report(make_source(settings, one), one.algorithms) for one in settings.issuers]
         if self.option("json"):
             self.line(json.dumps([one.as_dict() for one in reports], indent=2))
         else:

@@ -1,5 +1,6 @@
 """The development console: its page, its requests, and the middleware that restricts both to loopback."""
 
+import hmac
 import http.client
 import json
 import logging
@@ -28,7 +29,9 @@ from .issuer import BadKeyFile, Development
 log = logging.getLogger("zuplo_origin")
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-_PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_ZP_RID")
+_PROXY_HEADERS = frozenset(
+    f"HTTP_{name}" for name in ("FORWARDED", "VIA", "X_REAL_IP", "CF_CONNECTING_IP", "TRUE_CLIENT_IP", "ZP_RID")
+)
 
 
 def is_proxied(environ: Mapping[str, Any]) -> bool:
@@ -58,10 +61,12 @@ class LoopbackOnlyMiddleware(Middleware):
         return request
 
 
-class SameOriginMiddleware(Middleware):
-    """Reject requests that a browser sends for the page of another site.
+class ConsoleMiddleware(Middleware):
+    """Reject requests without the console's secret, and those that a browser sends for the page of another site.
 
-    Browsers name the site in ``Sec-Fetch-Site`` (Fetch Metadata) and in ``Origin`` (RFC 6454).
+    Other users of this machine reach its loopback addresses too: the secret is in the URL that ``craft serve`` prints,
+    in its fragment, which browsers do not send, and the page sends it in a header. Cookies are sent to all ports of a
+    host. Browsers name the site of a page in ``Sec-Fetch-Site`` (Fetch Metadata) and in ``Origin`` (RFC 6454).
     """
 
     def before(self, request: Any, response: Any) -> Any:
@@ -71,6 +76,8 @@ class SameOriginMiddleware(Middleware):
             raise HttpException(403)
         if origin is not None and origin != f"http://{environ.get('HTTP_HOST')}":
             raise HttpException(403)
+        if not hmac.compare_digest(environ.get(SECRET_HEADER, "").encode(), request.app.make(SECRET).encode()):
+            raise HttpException(403, "Open the URL of the console that craft serve has printed")
         if environ["REQUEST_METHOD"] == "POST" and not environ.get("CONTENT_TYPE", "").startswith("application/json"):
             raise HttpException(415)  # an HTML form cannot send application/json
         return request
@@ -79,6 +86,8 @@ class SameOriginMiddleware(Middleware):
         return request
 
 
+SECRET = "development.console_secret"  # noqa: S105  # the key in the container, not the secret
+SECRET_HEADER = "HTTP_X_CONSOLE_SECRET"  # noqa: S105  # the key in the environ
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src data:; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -17,6 +17,7 @@ from jose.backends import ECKey, RSAKey
 
 from zuplo_origin.encoding import encode_base64url
 from zuplo_origin.jwks.algorithms import ALGORITHMS
+from zuplo_origin.jwks.development import KEY_PREFIX, PATH
 
 
 def write_private(path: Path, text: str) -> None:
@@ -42,10 +43,13 @@ class BadKeyFile(Exception):
 
 
 class IssuerKeys:
-    """Private keys as JWKs: one for EdDSA, one for each ES algorithm, and one for all RS and PS algorithms."""
+    """Private keys as JWKs: one for EdDSA, one for each ES algorithm, and one for all RS and PS algorithms.
+
+    Each ``kid`` has the mark of a development key, those of an older file too.
+    """
 
     def __init__(self, keys: list[dict[str, Any]]) -> None:
-        self._keys = keys
+        self._keys = [{**key, "kid": KEY_PREFIX + key["kid"].removeprefix(KEY_PREFIX)} for key in keys]
 
     @classmethod
     def load(cls, path: Path) -> "IssuerKeys":
@@ -113,12 +117,8 @@ def _thumbprint(key: Mapping[str, Any]) -> str:
     return encode_base64url(digest)
 
 
-PATH = "/__zuplo/issuer"
-"""The path under which a Zuplo gateway publishes its issuer metadata and its key set."""
-
-
 class IssuerServer:
-    """A server on loopback, in a thread, that publishes a key set under the paths of a Zuplo gateway.
+    """A server on loopback, in a thread, that publishes a key set as a Zuplo gateway does, under ``PATH``.
 
     It listens on ``port``, or on any free port if that one is taken or 0.
     """

@@ -52,6 +52,7 @@ class Cause(str, Enum):
     EMPTY = "empty"
     TOO_MANY_KEYS = "too_many_keys"
     NO_USABLE_KEY = "no_usable_key"
+    DEVELOPMENT_KEY = "development_key"
     DISCOVERY_ISSUER = "discovery_issuer"
     DISCOVERY_JWKS_URI = "discovery_jwks_uri"
     LESS_PROTECTED = "less_protected"

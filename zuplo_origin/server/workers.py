@@ -176,6 +176,9 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
 
     if index == 0:
         warn_of_open_routes(application)
+        for issuer in settings.issuers:
+            if issuer.on_loopback and settings.environment == "production":
+                log.warning(Event("server_issuer_on_loopback", issuer=issuer.name))
     try:
         uvloop.run(_serve(application, settings, pipes, ready))
     finally:

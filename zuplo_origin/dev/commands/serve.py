@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from zuplo_origin.http.errors import ERROR_PAGE
 from zuplo_origin.observability.logs import warn_of_open_routes
 from zuplo_origin.settings import raw_value
 
+CONSOLE_SECRET = "DEVELOPMENT_CONSOLE_SECRET"  # noqa: S105  # the name of a variable
+"""The environment variable with the console's secret, for the child process: it survives reloads."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -69,6 +72,7 @@ class ServeCommand(PlainCommand):
                     "JWT_ISSUER": development.issuer,
                     "JWT_AUDIENCE": f"{development.address}/*",
                     "JWKS_URL": "",
+                    CONSOLE_SECRET: secrets.token_urlsafe(32),
                 }
             )
         finally:
@@ -76,9 +80,10 @@ class ServeCommand(PlainCommand):
             issuer.close()
 
     def _add_console(self) -> None:
-        from zuplo_origin.dev.console import ROUTES, LoopbackOnlyMiddleware, SameOriginMiddleware
+        from zuplo_origin.dev.console import ROUTES, SECRET, ConsoleMiddleware, LoopbackOnlyMiddleware
 
-        self.app.make("middleware").add([LoopbackOnlyMiddleware]).add({"console": [SameOriginMiddleware]})
+        self.app.bind(SECRET, os.environ[CONSOLE_SECRET])
+        self.app.make("middleware").add([LoopbackOnlyMiddleware]).add({"console": [ConsoleMiddleware]})
         router = self.app.make("router")
         # an application that has a route of its own for / keeps it
         router.add(*(route for route in ROUTES if router.collision(route) is None))
@@ -123,7 +128,7 @@ class ServeCommand(PlainCommand):
             return
         issuer = self.app.make("settings").issuers[0].name
         self.line(f"JWT_ISSUER is not set: the server accepts tokens of its development issuer {issuer}")
-        self.line(f"Console: {url}/\n")
+        self.line(f"Console: {url}/#{os.environ[CONSOLE_SECRET]}\n")
         self.line(f"    curl -i {url}/protected")
         self.line(f'    curl -i -H "Authorization: Bearer $(python craft jwt:token)" {url}/protected\n')
 
