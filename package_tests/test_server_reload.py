@@ -7,7 +7,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from package_tests.support.controllers import LIMIT, VERSION, reload, serving, start, wait_until, write_version
+from package_tests.support.controllers import (
+    LIMIT,
+    VERSION,
+    project_with,
+    reload,
+    serving,
+    start,
+    wait_until,
+    write_version,
+)
 from package_tests.support.servers import PROJECT, free_port, production
 
 WSGI = (PROJECT / "wsgi.py").read_text()
@@ -18,6 +27,19 @@ def version_server(folder, **settings):
     with serving(VERSION, folder, WEB_CONCURRENCY="2", **settings) as (server, project, issuer):
         server.project, server.issuer = project, issuer
         yield server
+
+
+BAD_ROUTE = """
+from masonite.routes import Route
+from app.controllers.VersionController import VersionController
+
+ROUTES = [Route.get("/bad/{id}", VersionController.show)]
+"""
+
+
+def events(server, name):
+    lines = [json.loads(line) for line in server.output().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == name]
 
 
 def version(server):
@@ -40,16 +62,17 @@ def test_new_code_serves_after_a_reload(server):
 
 
 @pytest.mark.parametrize(
-    ("path", "text"),
+    ("path", "text", "cause"),
     [
-        ("app/controllers/VersionController.py", "this is not Python"),
-        ("config/providers.py", "raise RuntimeError('broken')"),
-        ("config/jwt.py", "LEEWAY = 'abc'"),
-        ("Kernel.py", "import no_such_module"),
-        ("wsgi.py", "import os; os._exit(3)"),
+        ("app/controllers/VersionController.py", "this is no Python", "SyntaxError: invalid syntax"),
+        ("config/providers.py", "raise RuntimeError('broken')", "RuntimeError: broken"),
+        ("config/jwt.py", "LEEWAY = 'abc'", "JWT_LEEWAY: invalid value 'abc'"),
+        ("Kernel.py", "import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("wsgi.py", "import os; os._exit(3)", "the new server ended with status 1"),
+        ("routes/web.py", BAD_ROUTE, "/bad/{id}: a parameter is spelled @id, not {id}"),
     ],
 )
-def test_running_server_continues_when_the_new_one_does_not_start(server, path, text):
+def test_running_server_continues_when_the_new_one_does_not_start(server, path, text, cause):
     file = server.project / path
     good, before = file.read_text(), server.workers()
     file.write_text(text)
@@ -59,7 +82,8 @@ def test_running_server_continues_when_the_new_one_does_not_start(server, path, 
         file.write_text(good)
 
     assert server.workers() == before and server.get("/version")[0] == 200
-    assert "the running server continues" in server.output()
+    why = events(server, "reload_failed")[-1]["why"]
+    assert cause in why and why.endswith("; the running server continues")
 
 
 def test_running_server_continues_when_the_new_one_has_no_keys(server):
@@ -72,6 +96,39 @@ def test_running_server_continues_when_the_new_one_has_no_keys(server):
 
     assert server.workers() == before
     assert "the new server has no keys, and the running server has" in server.output()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("routes/web.py", BAD_ROUTE, "Cannot start: /bad/{id}: a parameter is spelled @id, not {id}\n"),
+        ("wsgi.py", "raise RuntimeError('broken')", "RuntimeError: broken"),
+    ],
+)
+def test_application_that_does_not_load_is_one_message_at_start(tmp_path, file, text, expected):
+    project = project_with(VERSION, tmp_path / "project")
+    (project / file).write_text(text)
+    server = start(project, tmp_path / "log", JWT_ISSUER="https://gw.example", WEB_CONCURRENCY="3")
+    try:
+        assert server.process.wait(LIMIT) == 1
+    finally:
+        server.__exit__()
+
+    assert server.output().count(expected) == 1 and "restart_in" not in server.output()
+    if file == "routes/web.py":
+        assert server.output() == expected
+
+
+def test_replaced_server_is_logged_when_it_drains_and_when_it_has_ended(server):
+    (old,) = server.children()
+    stopped = len(events(server, "server_stopped"))
+    reload(server)
+    wait_until(lambda: len(events(server, "server_stopped")) > stopped)
+
+    assert events(server, "server_ready")[0]["address"] == f"0.0.0.0:{server.port}"
+    draining, ended = events(server, "server_draining")[-1], events(server, "server_stopped")[-1]
+    assert (draining["pid"], draining["seconds"]) == (int(old), 2.0)
+    assert (ended["pid"], ended["status"]) == (int(old), 0)
 
 
 def test_second_hup_waits_for_the_first_reload(server):
@@ -154,14 +211,14 @@ def test_first_server_ends_when_one_of_its_workers_does_not_start(tmp_path):
 
 def test_workers_that_do_not_start_are_restarted_with_a_back_off(server):
     file = server.project / "wsgi.py"
-    good, died = file.read_text(), server.output().count("worker_died")
+    good, died = file.read_text(), len(events(server, "worker_died"))
     file.write_text("import os; os._exit(3)")
     try:
         [worker, _] = sorted(server.workers())
         os.kill(int(worker), signal.SIGKILL)
-        wait_until(lambda: server.output().count("worker_died") >= died + 4)
-        delays = [json.loads(line)["restart_in"] for line in server.output().splitlines() if '"worker_died"' in line]
-        assert delays[died : died + 4] == [0.0, 0.25, 0.5, 1.0]
+        wait_until(lambda: len(events(server, "worker_died")) >= died + 4)
+        delays = [event["restart_in"] for event in events(server, "worker_died")[died:]]
+        assert delays[:4] == [0.0, 0.25, 0.5, 1.0]
         assert server.get("/version")[0] == 200  # by the other worker
     finally:
         file.write_text(good)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from package_tests.support.processes import forked_python
 from package_tests.support.servers import PROJECT, ROOT, clean_environment
 from zuplo_origin.jwt.claims import Audiences, BadAudience
 from zuplo_origin.settings import SETTINGS, BadSettings, read_settings
@@ -341,6 +342,13 @@ def test_audience_wildcard_must_be_the_only_value():
     with pytest.raises(BadAudience) as caught:
         Audiences.of(["*", "orders"])
     assert str(caught.value) == "'*' alone, or values without it"
+
+
+def test_argument_of_the_server_is_an_error_that_names_the_setting():
+    ended = forked_python(PROJECT, "-m", "zuplo_origin.server", "--port", "9000", JWT_ISSUER="https://gw.example")
+
+    assert (ended.returncode, ended.stdout) == (2, "") and ended.stderr.count("\n") == 1
+    assert "unknown argument '--port'; set PORT" in ended.stderr
 
 
 @pytest.mark.parametrize("command", [["-c", "import wsgi"], ["-m", "zuplo_origin.server"]])

@@ -22,5 +22,6 @@ class OpenApiWriteCommand(PlainCommand):
         try:
             Path(self.argument("file")).write_text(text, encoding="utf-8")
         except OSError as error:
-            return self.fail(error)
+            self.fail(f"cannot write {self.argument('file')}: {error.strerror}")
+            return 2
         return 0

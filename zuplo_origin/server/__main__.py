@@ -36,6 +36,10 @@ def environment() -> Mapping[str, str]:
 
 def main() -> int:
     """Serve in the foreground, and return the exit status."""
+    if len(sys.argv) > 1:
+        message = "set PORT and the other settings in the environment, or in the file that ENV_FILE names"
+        print(f"zuplo_origin.server: unknown argument {sys.argv[1]!r}; {message}", file=sys.stderr)
+        return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until the supervisor handles them
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -36,7 +36,8 @@ class Server:
     """A server: its process, its reports, and the pipes that stop it.
 
     It reports lines: ``started WORKERS DRAIN_SECONDS HOST PORT METRICS_PORT HEALTH_PORT`` first; ``state PID STATE``
-    when a worker has become ready, and when its readiness changes; ``gone PID`` when a worker has ended.
+    when a worker has become ready, and when its readiness changes; ``gone PID`` when a worker has ended;
+    ``failed CAUSE`` when it does not start.
     """
 
     def __init__(self, environment: Mapping[str, str], addresses: str | None) -> None:
@@ -53,6 +54,7 @@ class Server:
         self.started = time.monotonic()
         self.workers, self.drain_seconds, self.addresses = 0, 0.0, ""
         self.was_ready = False
+        self.failure = ""
         self._states: dict[str, str] = {}
         self._unread = b""
 
@@ -70,6 +72,8 @@ class Server:
                     self._states[worker] = state
                 case ["gone", worker]:
                     self._states.pop(worker, None)
+                case ["failed", *words]:
+                    self.failure = " ".join(words)
 
     @property
     def is_ready(self) -> bool:
@@ -86,6 +90,8 @@ class Server:
 
     def drain(self, ending: bool) -> None:
         """Let the server drain and end. With ``ending``, its ``/health/ready`` responds ``draining`` meanwhile."""
+        if self._drain >= 0 and self.process.poll() is None:
+            log.info(Event("server_draining", pid=self.process.pid, seconds=self.drain_seconds))
         if ending and self._end >= 0:
             os.close(self._end)
             self._end = -1
@@ -137,12 +143,17 @@ class Supervisor:
                 self._delay_next_start()
             self._open_side_ports()
             if self._current is not None and self._current.is_ready and not self._current.was_ready:
-                log.info(Event("server_ready", processes=self._current.workers))
+                self._log_ready(self._current)
                 was_ready = self._current.was_ready = True
                 self._back_off = FIRST_BACK_OFF
             self._reload()
             self._reap()
         return self._stop()
+
+    def _log_ready(self, server: Server) -> None:
+        host, port, *_ = server.addresses.split()
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        log.info(Event("server_ready", address=address, processes=server.workers))
 
     def _wait(self, seconds: float) -> None:
         servers = [server for server in (self._current, self._next, *self._draining) if server is not None]
@@ -208,7 +219,10 @@ class Supervisor:
         new, old = self._next, self._current
         failure = None
         if new.process.poll() is not None:
+            new.read_reports()
             failure = f"the new server ended with status {new.process.returncode}"
+            if new.failure:
+                failure += f" ({new.failure})"
         elif new.is_ready and old is not None and old.has_keys and not new.has_keys:
             failure = "the new server has no keys, and the running server has"
         elif not new.is_ready and time.monotonic() - new.started > STARTING_SECONDS:
@@ -239,6 +253,7 @@ class Supervisor:
             if server.process.poll() is not None:
                 server.close()
                 self._draining.remove(server)
+                log.info(Event("server_stopped", pid=server.process.pid, status=server.process.returncode))
 
     def _stop(self) -> int:
         self._draining += [server for server in (self._current, self._next) if server is not None]

@@ -31,8 +31,10 @@ from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
 from zuplo_origin.health import readiness
+from zuplo_origin.http.routing import RouteError
 from zuplo_origin.observability import COUNTING_FOLDER
 from zuplo_origin.observability.logs import Event, set_up, warn_of_open_routes
+from zuplo_origin.services.common import CANNOT_START
 from zuplo_origin.settings import BadSettings, Settings, read_settings
 
 from . import connections
@@ -54,6 +56,8 @@ FINISHING_SECONDS = 8.0
 """Time that a worker has to finish its requests, after it has stopped accepting."""
 FIRST_REQUEST_SECONDS = 0.5
 """Time in which a connection that was just accepted must send its request, after the worker has stopped accepting."""
+LOADED, READY = b"loaded", b"ready"
+"""What a worker sends when it has loaded the application, and when it listens."""
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.25, 30.0
 """Seconds between the death of a worker and the start of the next one: doubled for each start until one is ready."""
 
@@ -71,7 +75,11 @@ class Pipes(NamedTuple):
     def write_report(self, *words: Any) -> None:
         """Send a line to the supervisor."""
         with suppress(OSError):  # the supervisor has ended, and this process ends next
-            os.write(self.report, (" ".join(map(str, words)) + "\n").encode("ascii"))
+            os.write(self.report, (" ".join(map(str, words)) + "\n").encode("ascii", "replace"))
+
+    def write_failure(self, cause: object) -> None:
+        """Report to the supervisor, in one line, why this server does not start."""
+        self.write_report("failed", *str(cause)[:500].split())
 
 
 class ConfigFiles:
@@ -91,7 +99,8 @@ class Workers:
         self._settings, self._pipes = settings, pipes
         self._fork = multiprocessing.get_context("fork")
         self._workers: dict[int, BaseProcess] = {}
-        self._start_at: dict[int, float] = {index: 0.0 for index in range(settings.processes)}
+        self._start_at: dict[int, float] = {0: 0.0}  # the others follow when the first one has loaded the application
+        self._is_loaded = False
         self._back_off = [FIRST_BACK_OFF] * settings.processes
         self._starting: dict[int, Connection] = {}
         self._ready: set[int] = set()
@@ -111,13 +120,16 @@ class Workers:
             readable, _, _ = select.select(files, [], [], 0.2 if self._start_at else None)
             for index, starting in list(self._starting.items()):
                 if starting in readable:
-                    self._end_start(index, starting)
+                    self._read_start(index, starting)
             for index, worker in list(self._workers.items()):
                 if not worker.is_alive():
-                    self._schedule_restart(index, worker)
+                    self._end(index, worker)
                     if not self._were_all_ready:  # the application does not start
+                        if worker.exitcode != CANNOT_START:  # it has not said why
+                            log.error(Event("worker_died", pid=worker.pid, status=worker.exitcode))
                         self._kill_all()
                         return 1
+                    self._schedule_restart(index, worker)
         must_end = time.monotonic() + settings.drain_seconds + FINISHING_SECONDS + 1
         for worker in self._workers.values():
             worker.join(max(0.0, must_end - time.monotonic()))
@@ -138,25 +150,37 @@ class Workers:
         ready.close()  # in this process: the pipe ends when the worker does
         self._workers[index] = worker
 
-    def _end_start(self, index: int, starting: Connection) -> None:
-        """Note that a worker has become ready, or has died before."""
+    def _read_start(self, index: int, starting: Connection) -> None:
+        """Note that a worker has loaded the application, has become ready, or has died before."""
+        try:
+            message = starting.recv_bytes()
+        except EOFError:
+            message = b""
+        if message == LOADED:
+            if not self._is_loaded:
+                self._is_loaded = True
+                self._start_at |= dict.fromkeys(range(1, self._settings.processes), 0.0)
+            return
         del self._starting[index]
-        with starting, suppress(EOFError):
-            starting.recv_bytes()
+        starting.close()
+        if message == READY:
             self._ready.add(index)
             self._were_all_ready |= len(self._ready) == self._settings.processes
 
-    def _schedule_restart(self, index: int, worker: BaseProcess) -> None:
+    def _end(self, index: int, worker: BaseProcess) -> None:
+        """Forget a worker that has ended."""
         del self._workers[index]
-        if index in self._starting:
-            self._end_start(index, self._starting[index])
+        while index in self._starting:
+            self._read_start(index, self._starting[index])
         _remove_gauges(worker)
+        self._pipes.write_report("gone", worker.pid)
+
+    def _schedule_restart(self, index: int, worker: BaseProcess) -> None:
         was_ready = index in self._ready
         self._ready.discard(index)
         delay = 0.0 if was_ready else self._back_off[index]
         self._back_off[index] = FIRST_BACK_OFF if was_ready else min(delay * 2, LONGEST_BACK_OFF)
         self._start_at[index] = time.monotonic() + delay
-        self._pipes.write_report("gone", worker.pid)
         log.error(Event("worker_died", pid=worker.pid, status=worker.exitcode, restart_in=delay))
 
 
@@ -172,8 +196,8 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
     """Load the application, and serve it until the supervisor stops this server."""
     if _has_core_for_each(settings.processes):
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[index]})
-    from wsgi import application
-
+    application = _load_application(pipes)
+    ready.send_bytes(LOADED)
     if index == 0:
         warn_of_open_routes(application)
         for issuer in settings.issuers:
@@ -183,6 +207,23 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
         uvloop.run(_serve(application, settings, pipes, ready))
     finally:
         logging.shutdown()
+
+
+def _load_application(pipes: Pipes) -> Any:
+    """Return ``wsgi.application``. If it cannot be loaded, report the cause to the supervisor, and raise.
+
+    An invalid route is a message without a traceback, as invalid settings are.
+    """
+    try:
+        from wsgi import application
+    except RouteError as error:
+        pipes.write_failure(error)
+        print(f"Cannot start: {error}", file=sys.stderr)
+        raise SystemExit(CANNOT_START) from None
+    except Exception as error:
+        pipes.write_failure(f"{type(error).__name__}: {error}")
+        raise
+    return application
 
 
 async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Connection) -> None:
@@ -246,7 +287,7 @@ def _report_state(application: Any, settings: Settings, pipes: Pipes, ready: Con
     """Report when this worker listens and has ended its first fetch of keys, and then each change of its readiness."""
     while not connections.is_listening(settings.port):
         time.sleep(0.02)
-    ready.send_bytes(b"ready")
+    ready.send_bytes(READY)
     keys = application.make("jwks")
     keys.wait_for_first_fetches(settings.jwks.timeout)
     reported = None
@@ -335,9 +376,11 @@ def main(pipes: Pipes, addresses: str | None = None) -> int:
         settings = read_settings(ConfigFiles())
     except BadSettings as bad:
         print(bad, file=sys.stderr)
+        pipes.write_failure(bad)
         return 1
     if (problem := _problem_with_environment(settings, addresses)) is not None:
         print(problem, file=sys.stderr)
+        pipes.write_failure(problem)
         return 1
     if not settings.metrics:
         os.environ.pop(COUNTING_FOLDER, None)
@@ -345,7 +388,11 @@ def main(pipes: Pipes, addresses: str | None = None) -> int:
     # no log line contains these, and looking them up takes as long as writing it (logging HOWTO, Optimization)
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    _import_shared_modules()
+    try:
+        _import_shared_modules()
+    except Exception as error:
+        pipes.write_failure(f"{type(error).__name__}: {error}")
+        raise
     os.set_blocking(pipes.report, False)
     for pipe in pipes:
         os.set_inheritable(pipe, False)
