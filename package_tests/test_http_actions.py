@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from masonite import exceptions
 from masonite.controllers import Controller
 from masonite.events import Event
 from masonite.exceptions import AuthorizationException, ModelNotFoundException, ThrottleRequestsException
@@ -248,6 +249,25 @@ def test_handler_and_event_of_an_exception_are_called_as_in_masonite(monkeypatch
 
     assert (response.status, response.json) == (418, {"error": "Handled"})
     assert Listener.fired == [("masonite.exception.ValueError", error)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [("GET", "/none", "RouteNotFoundException"), ("POST", "/x", "MethodNotAllowedException")],
+)
+def test_missing_route_has_the_name_of_masonites_exception(monkeypatch, method, path, name):
+    made = application(Route.get("/x", Actions.raised))
+    made.bind("event", Event(made))
+    made.make("event").listen(f"masonite.exception.{name}", [Listener])
+    monkeypatch.setattr(Listener, "fired", [])
+
+    response = request(made, method, path)
+
+    ((event, exception),) = Listener.fired
+    assert event == f"masonite.exception.{name}" and isinstance(exception, getattr(exceptions, name))
+    assert response.json == {"error": phrase(response.status)} and response.status in (404, 405)
+    made.bind(f"{name}Handler", SimpleNamespace(handle=lambda raised: {"handled": raised.get_status()}))
+    assert request(made, method, path).json == {"handled": response.status}
 
 
 def test_listener_or_handler_that_raises_is_a_plain_500(monkeypatch, caplog):

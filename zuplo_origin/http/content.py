@@ -195,7 +195,7 @@ class Content:
 
     def _receive(self) -> IO[bytes]:
         """Receive the body. The production server has it already; another WSGI server waits for it in this thread."""
-        stated, source = self._environ.get("CONTENT_LENGTH") or "", self._environ["wsgi.input"]
+        stated, source = str(self._environ.get("CONTENT_LENGTH") or ""), self._environ["wsgi.input"]
         if stated and not (stated.isascii() and stated.isdigit()):
             raise HttpException(400, reason="Content-Length is not a number")
         if stated and (len(stated) > 10 or int(stated) > self._limit):

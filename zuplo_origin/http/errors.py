@@ -8,6 +8,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from masonite import exceptions
+
 log = logging.getLogger("zuplo_origin")
 
 _PHRASES = {
@@ -44,13 +46,29 @@ class HttpException(Exception):
         *,
         reason: str | None = None,
     ) -> None:
-        super().__init__(status)
+        Exception.__init__(self, status)  # not of Masonite's classes, which have other parameters
         self.status, self.details, self.reason = status, details, reason
         self.headers = dict(headers or {})
         self.error = phrase(status)
 
     def get_status(self) -> int:
         return self.status
+
+
+class RouteNotFoundException(HttpException, exceptions.RouteNotFoundException):
+    """Raised if no route matches the path. Its name is that of Masonite's, for events and handlers."""
+
+    def __init__(self) -> None:
+        super().__init__(404)
+        self.message = self.error
+
+
+class MethodNotAllowedException(HttpException, exceptions.MethodNotAllowedException):
+    """Raised if the routes of a path have other methods. Its name is that of Masonite's, for events and handlers."""
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(405, headers={"Allow": allowed})
+        self.message = self.error
 
 
 class ValidationFailed(HttpException):

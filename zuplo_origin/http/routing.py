@@ -14,7 +14,7 @@ from masonite.utils.collections import flatten
 
 from .actions import accepted_types, success_status
 from .content import size_of
-from .errors import HttpException
+from .errors import HttpException, MethodNotAllowedException, RouteNotFoundException
 from .typed import model_of
 
 _SEGMENT = "([^/]+)"
@@ -314,9 +314,9 @@ class Router(MasoniteRouter):
                 return pattern.route, parameters
             allowed.update(methods)
         if not allowed:
-            raise HttpException(404)
+            raise RouteNotFoundException()
         listed = ", ".join(sorted(name.upper() for name in {*allowed, "options"}))
-        raise HttpException(405, headers={"Allow": listed})
+        raise MethodNotAllowedException(listed)
 
     def find(self, path: str, request_method: str, subdomain: str | None = None) -> Any:
         """Return the route; ``None`` if no route matches the path (Masonite's contract)."""
