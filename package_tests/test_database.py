@@ -4,9 +4,11 @@ import gc
 import logging
 import os
 import sqlite3
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from masonite.controllers import Controller
@@ -15,7 +17,9 @@ from masonite.routes import Route
 from masonite.tests import DatabaseTransactions
 from masoniteorm.connections import ConnectionResolver
 from masoniteorm.exceptions import QueryException
+from masoniteorm.models import Model
 from masoniteorm.providers import ORMProvider
+from masoniteorm.relationships import belongs_to, belongs_to_many, has_many
 
 from package_tests.support.applications import application as make_application
 from package_tests.support.applications import configuration
@@ -522,3 +526,120 @@ def test_memory_database_is_one_for_all_threads():
 
     assert in_thread(lambda: balance(database)) == BALANCE
     assert not Path(":memory:").exists()
+
+
+# -- relationships ----------------------------------------------------------------------------------------------------
+
+
+meeting = threading.Barrier(2)
+armed = threading.local()
+
+
+class Author(Model):
+    __timestamps__ = None
+
+    def is_loaded(self):
+        """Called by the ORM after it has made the query of a relationship, and before it adds the condition."""
+        if getattr(armed, "is_set", False):
+            armed.is_set = False
+            meeting.wait(LIMIT)
+        return super().is_loaded()
+
+    @has_many("id", "author_id")
+    def books(self):
+        return Book
+
+    @belongs_to_many("author_id", "prize_id", "id", "id", table="author_prize")
+    def prizes(self):
+        return Prize
+
+
+class Book(Model):
+    __timestamps__ = None
+
+    @belongs_to("author_id", "id")
+    def author(self):
+        return Author
+
+
+class Prize(Model):
+    __timestamps__ = None
+
+
+TABLES = """
+CREATE TABLE authors (id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE books (id INTEGER PRIMARY KEY, author_id INTEGER);
+CREATE TABLE prizes (id INTEGER PRIMARY KEY);
+CREATE TABLE author_prize (id INTEGER PRIMARY KEY, author_id INTEGER, prize_id INTEGER);
+"""
+
+
+@pytest.fixture
+def authors(tmp_path, monkeypatch):
+    """Create eight authors with three books and one prize each, in the database of the models."""
+    install()
+    details = sqlite_details(tmp_path)
+    database = ConnectionResolver().set_connection_details({"default": "main", "main": details})
+    monkeypatch.setitem(sys.modules, "configured_database", SimpleNamespace(DB=database))
+    monkeypatch.setenv("DB_CONFIG_PATH", "configured_database")
+    with database.transaction():
+        for statement in filter(str.strip, TABLES.split(";")):
+            database.get_query_builder().statement(statement)
+        for number in range(1, 9):
+            Author.create({"id": number, "name": f"author-{number}"})
+            Prize.create({"id": number})
+            database.get_query_builder().table("author_prize").create({"author_id": number, "prize_id": number})
+            for book in range(3):
+                Book.create({"id": number * 10 + book, "author_id": number})
+
+
+@pytest.mark.parametrize("relationship", ["books", "prizes"])
+def test_relationship_that_two_threads_read_at_once_has_the_rows_of_its_model(authors, relationship):
+    found = {}
+
+    def read(number):
+        author = Author.find(number)
+        armed.is_set = True
+        found[number] = [row.id for row in getattr(author, relationship)]
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+
+    expected = {"books": {1: [10, 11, 12], 2: [20, 21, 22]}, "prizes": {1: [1], 2: [2]}}
+    assert found == expected[relationship]
+
+
+def test_relationships_have_their_rows_under_threads(authors):
+    wrong, barrier = [], threading.Barrier(4)
+
+    def read(number):
+        barrier.wait(LIMIT)
+        expected = [number * 10 + book for book in range(3)]
+        for _ in range(10):
+            author = Author.find(number)
+            eager = Author.with_("books").where("id", number).first()
+            found = [
+                sorted(book.id for book in author.books),
+                sorted(book.id for book in eager.books),
+                [prize.id for prize in author.prizes],
+                Book.find(number * 10).author.id,
+                Book.where_has("author", lambda query: query.where("name", f"author-{number}")).count(),
+            ]
+            if found != [expected, expected, [number], number, 3]:
+                wrong.append(found)
+
+    def run(number):
+        try:
+            read(number)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert wrong == []

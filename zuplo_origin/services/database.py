@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import masoniteorm.connections
+import masoniteorm.relationships
 from masoniteorm.connections import ConnectionResolver, MySQLConnection, PostgresConnection, SQLiteConnection
 from masoniteorm.exceptions import QueryException
 from masoniteorm.query import QueryBuilder
@@ -165,8 +166,27 @@ def _chunk(self: Any, amount: int) -> Iterator[Any]:
         yield self.prepare_result(rows)
 
 
+def _isolate(kind: Any) -> None:
+    """Let a relationship of class ``kind`` keep its query in a copy for each access.
+
+    The ORM keeps it in the relationship, which is one object for all threads: two that read ``user.posts`` at once put
+    their conditions into one query.
+    """
+    get = kind.__get__
+
+    def of_one_access(self: Any, instance: Any, owner: Any) -> Any:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return get(copied, instance, owner)
+
+    kind.__get__ = of_one_access
+
+
 def install() -> None:
     """Let the ORM of this process use the connections of this module."""
+    if QueryBuilder.chunk is _chunk:
+        return
+    relationships: set[type] = set()
     kinds: dict[str, Any] = {"SQLiteConnection": Sqlite, "PostgresConnection": Postgres, "MySQLConnection": MySql}
     for name, kind in kinds.items():
         setattr(masoniteorm.connections, name, kind)  # where each resolver finds them
@@ -174,6 +194,12 @@ def install() -> None:
     ConnectionResolver.begin_transaction, ConnectionResolver.transaction = _begin_transaction, _transaction
     ConnectionResolver.commit, ConnectionResolver.rollback = _commit, _rollback
     QueryBuilder.chunk = _chunk
+    for kind in vars(masoniteorm.relationships).values():
+        for base in getattr(kind, "__mro__", ()):
+            if "__get__" in vars(base) and base.__module__.startswith("masoniteorm.relationships"):
+                relationships.add(base)
+    for kind in relationships:
+        _isolate(kind)
 
 
 class DatabaseProvider(Provider):
