@@ -668,6 +668,26 @@ def test_encrypted_text_is_of_this_key_alone():
         second.make("sign").decrypt(text)
 
 
+def test_cookie_that_was_encrypted_under_another_name_is_absent():
+    def action(request):
+        request.app.make("response").cookie("theme", "admin")
+        return {name: request.cookie(name) for name in ("theme", "role")}
+
+    built = made(action, http_middleware=[EncryptCookies], application__key="k" * 32)
+    sent = request(built, "GET", "/run").headers["set-cookie"].partition(";")[0].partition("=")[2]
+
+    assert request(built, "GET", "/run", {"Cookie": f"theme={sent}"}).json == {"theme": "admin", "role": None}
+    assert request(built, "GET", "/run", {"Cookie": f"role={sent}"}).json == {"theme": None, "role": None}
+
+
+def test_options_of_one_hash_are_not_those_of_another():
+    hasher = made(None, HashServiceProvider).make("hash")
+    slow, quick = hasher.get_driver("bcrypt").set_options({"rounds": 5}), hasher.get_driver("bcrypt")
+    quick.set_options({"rounds": 4})  # as another thread does meanwhile
+
+    assert slow.make("secret").startswith("$2b$05$")
+
+
 def test_cookies_of_exempt_names_are_sent_and_read_as_they_are():
     own = type("Own", (EncryptCookies,), {"exempt": ["theme"]})
 
