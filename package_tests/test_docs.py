@@ -26,6 +26,7 @@ NOT_RUN = {
     "docs/database.md": 2,
     "docs/deploy.md": 3,
     "docs/logs-and-metrics.md": 1,
+    "docs/queues.md": 1,
     "docs/services.md": 3,
     "docs/operations.md": 2,
 }
@@ -238,7 +239,7 @@ def test_logs_page_has_every_event():
     folders = ("http", "jwks", "observability", "server", "services")
     files = [path for folder in folders for path in (ROOT / "zuplo_origin" / folder).glob("*.py")]
     sources = "".join(path.read_text() for path in files if path.name != "metrics.py").replace("jwks_uri", "")
-    prefixes = "jwks|server|worker|reload|tracing|unhandled|exception_handler|request_observer|cache"
+    prefixes = "jwks|queue|server|task|worker|reload|tracing|unhandled|exception_handler|request_observer|cache"
     events = {"request", "open_routes", "request_error", "body_not_spooled"}
     events |= {"database_unavailable", "transaction_left_open"} | set(
         re.findall(rf'"((?:{prefixes})_[a-z_]+)"', sources)
@@ -246,7 +247,7 @@ def test_logs_page_has_every_event():
     rows = [
         row[0]
         for row in rows_of("docs/logs-and-metrics.md")
-        if row[1] in ("info", "warning", "error", "critical", "warning, info")
+        if row[1] in ("info", "warning", "error", "critical", "warning, info", "error, info")
     ]
 
     assert {name for cell in rows for name in re.findall(r"`(\w+)`", cell)} == events
@@ -254,7 +255,7 @@ def test_logs_page_has_every_event():
 
 def test_logs_page_has_every_metric():
     source = (ROOT / "zuplo_origin/observability/metrics.py").read_text()
-    metrics = set(re.findall(r'"((?:http|jwt|jwks)_[a-z_]+)"', source))
+    metrics = set(re.findall(r'"((?:http|jwt|jwks|queue)_[a-z_]+)"', source))
     page = (ROOT / "docs/logs-and-metrics.md").read_text()
 
     assert [name for name in metrics if not re.search(rf"`{name}(_total)?`", page)] == []

@@ -538,13 +538,13 @@ CHECKS = {
 }
 TESTED_IN = {
     "Database Tests": "test_database.py",
-    "Filesystem and Uploading": "test_services_hammer.py",
+    "Filesystem and Uploading": "test_services_storage.py",
     "Getting Started (testing)": "test_testing.py",
     "Mail": "test_services_mail.py",
     "Masonite ORM": "test_database.py",
-    "Mocking": "test_services_mail.py",
-    "Notifications": "test_services_mail.py",
-    "Queues and Jobs": "test_services_hammer.py",
+    "Mocking": "test_services_testing.py",
+    "Notifications": "test_services_notifications.py",
+    "Queues and Jobs": "test_services_queue.py",
     "Views": "test_services_views.py",
     "HTTP Tests": "test_testing.py",
     "Commands Tests": "test_testing.py",

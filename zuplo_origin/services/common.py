@@ -28,7 +28,7 @@ def read(application: Any, path: str) -> dict[str, Any]:
     found = configured(application, path)
     if not isinstance(found, dict):
         file, _, name = path.partition(".")
-        stop(f"config/{file}.py has no dict {name.upper()}; docs/services.md has an example")
+        stop(f"config/{file}.py has no dict {name.upper()}; see the page of the service that docs/services.md names")
     return deepcopy(found)
 
 
