@@ -1,6 +1,8 @@
 """`craft jwks:show`: the report on the published keys."""
 
 import json
+import re
+import time
 
 import pytest
 
@@ -9,8 +11,11 @@ from package_tests.support.project import copy_of_the_project, craft, serve, sta
 from package_tests.support.servers import free_port
 from package_tests.support.signing import Key
 from zuplo_origin.jwks.algorithms import ALGORITHMS
+from zuplo_origin.jwks.client import Policy
 from zuplo_origin.jwks.fetch import Source
 from zuplo_origin.jwks.report import report
+from zuplo_origin.jwks.shared import SharedKeys
+from zuplo_origin.jwks.stores import BoundedStore, FileStore
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,59 @@ def test_command_shows_the_report_as_text_and_as_json(project, local, tmp_path):
     assert wrong.returncode == 1 and "JWT_LEEWAY: invalid value 'x'" in wrong.stderr
     unset = craft(project, "jwks:show", APP_ENV="production")
     assert unset.returncode == 1 and "JWT_ISSUER: not set" in unset.stderr
+
+
+SHARING = {"JWKS_STORE": "file", "APP_KEY": "0123456789abcdef" * 2}
+
+
+def shared_keys(local, folder, now):
+    source = Source(local.name, local.jwks_url, 2, 262144)
+    store, key = BoundedStore(FileStore(folder)), SHARING["APP_KEY"].encode()
+    return SharedKeys(source, frozenset(["RS256"]), Policy(ttl=600), store, key, clock=lambda: now)
+
+
+def test_shared_state_has_the_time_since_each_key_was_first_seen(local, tmp_path):
+    now = time.time()
+    first, later = shared_keys(local, tmp_path, now - 500), shared_keys(local, tmp_path, now)
+    assert first.state() is None
+
+    local.keys = [Key("RS256", "old")]
+    first.fetch()
+    local.keys.append(Key("RS256", "new"))
+    local.headers["Cache-Control"] = "max-age=300"
+    later._returned = later._stored()  # it refreshes what it has
+    later.fetch()
+
+    state = later.state()
+    assert (state.fetched_at, state.refresh_due) == (now, now + 0.8 * 300)
+    assert look(local, "RS256").entries[0].first_seen is None
+    entries = report(Source(local.name, local.jwks_url, 2, 262144), frozenset(["RS256"]), state).entries
+    assert [(each.kid, each.first_seen) for each in entries] == [("old", now - 500), ("new", now)]
+
+    local.keys = [Key("RS256", "new", fresh=True)]  # another key under the same kid
+    again = shared_keys(local, tmp_path, now + 9)
+    again._returned = again._stored()
+    again.fetch()
+    assert set(again.state().first_seen.values()) == {now + 9}
+
+
+def test_command_shows_the_times_of_running_processes(project, local):
+    settings = {"JWT_ISSUER": local.name, "JWT_AUDIENCE": "*", "JWT_ALGORITHMS": "RS256"} | SHARING
+    local.headers["Cache-Control"] = "public, max-age=120"
+
+    none = craft(project, "jwks:show", **settings).stdout
+    assert "fresh for 120 s (max-age 120 s in the headers; JWKS_TTL=600)" in none
+    assert "running processes: none has fetched this key set lately" in none
+
+    shared_keys(local, project / "storage" / "jwks", time.time() - 20).fetch()
+    shown = craft(project, "jwks:show", **settings)
+    assert re.search(r"running processes: fetched 2\d s ago, next refresh due in [67]\d s", shown.stdout)
+    assert re.search(r"rsa .*✓ .*\d\d s ago", shown.stdout)
+    (parsed,) = json.loads(craft(project, "jwks:show", "--json", **settings).stdout)
+    assert parsed["max_age"] == 120 and parsed["refresh_due"] - parsed["fetched_at"] == pytest.approx(96)
+
+    alone = craft(project, "jwks:show", **settings | {"JWKS_STORE": "memory"}).stdout
+    assert "do not share their key sets (JWKS_STORE)" in alone
 
 
 def test_command_works_with_a_development_server(project, tmp_path):

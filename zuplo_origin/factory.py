@@ -38,15 +38,24 @@ def make_key_sets(settings: Settings, storage: str, observer: KeyObserver | None
     As many threads as half of ``WEB_THREADS`` wait for fetches, beside those that serve other requests.
     """
     waiters = Waiters(max(1, settings.threads // 2))
-    store = _make_store(settings, storage)
+    shared = make_shared_keys(settings, storage)
     key_sets = []
     for issuer in settings.issuers:
-        source = make_source(settings, issuer)
+        source = shared.get(issuer.name) or make_source(settings, issuer)
         fetch: Any = source.fetch
-        if store is not None:
-            fetch = SharedKeys(source, issuer.algorithms, settings.jwks, store, settings.key).fetch
         key_sets.append(RemoteKeySet(issuer.name, fetch, issuer.algorithms, settings.jwks, waiters, observer=observer))
     return KeySets(key_sets)
+
+
+def make_shared_keys(settings: Settings, storage: str) -> dict[str, SharedKeys]:
+    """Return the shared key set of each issuer; nothing if processes do not share them."""
+    store = _make_store(settings, storage)
+    if store is None:
+        return {}
+    return {
+        issuer.name: SharedKeys(make_source(settings, issuer), issuer.algorithms, settings.jwks, store, settings.key)
+        for issuer in settings.issuers
+    }
 
 
 def make_source(settings: Settings, issuer: IssuerSettings) -> Source:

@@ -63,8 +63,12 @@ class Internet:
         self.requests.append((url, dict(handler.headers)))
         found = self.documents.get(url)
         body = found if isinstance(found, bytes) else json.dumps(found).encode()
+        kind = self.types.get(url, "application/json; charset=utf-8")
+        accepted = handler.headers.get("Accept", "*/*")
+        if kind == "application/jwk-set+json" and kind not in accepted and "*/*;" not in accepted:
+            found = None  # as Kubernetes does, but with status 406
         handler.send_response(404 if found is None else 200)
-        handler.send_header("Content-Type", self.types.get(url, "application/json; charset=utf-8"))
+        handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)

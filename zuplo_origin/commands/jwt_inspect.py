@@ -10,7 +10,7 @@ from zuplo_origin.http.errors import HttpException
 from zuplo_origin.jwks.client import KeysUnavailable
 from zuplo_origin.jwt.inspection import RuleResult, inspect, inspect_requirements, inspect_scopes, shown
 from zuplo_origin.jwt.reasons import Reason, Rejected
-from zuplo_origin.jwt.verifier import Candidate
+from zuplo_origin.jwt.verifier import MAX_LENGTH, Candidate
 
 from .base import MARKS, PlainCommand
 
@@ -40,7 +40,7 @@ class JwtInspectCommand(PlainCommand):
                 return self.fail("no token: pass it as an argument, or pipe it to standard input")
             given = sys.stdin.buffer.read(LONGEST_INPUT).decode("utf-8", "replace")
         settings, guard = self.app.make("settings"), self.app.make("guard")
-        text, header = read_token(given, settings.header, settings.scheme)
+        text, header = read_token(given, settings.header, settings.scheme, guard.verifier.max_length)
         candidate = guard.verifier.candidate(text)
         results = [*header, *inspect(candidate, KeysUnavailable, self._explain_key)]
         route = self.option("route")
@@ -87,7 +87,7 @@ class JwtInspectCommand(PlainCommand):
                 yield inspect_requirements(claims, required)
 
 
-def read_token(given: str, header: str, scheme: str) -> tuple[str, list[RuleResult]]:
+def read_token(given: str, header: str, scheme: str, longest: int = MAX_LENGTH) -> tuple[str, list[RuleResult]]:
     """Return the token in ``given``, and the result for its header if ``given`` is a whole header line.
 
     Without a header's name, the scheme may be left out. White space and quotes around each part are removed.
@@ -106,6 +106,6 @@ def read_token(given: str, header: str, scheme: str) -> tuple[str, list[RuleResu
     try:
         if name.lower() != header.lower():
             return token, [RuleResult("header", False, Reason.NO_TOKEN, found, expected)]
-        return token_from(value, scheme), [RuleResult("header", True, None, found, expected)]
+        return token_from(value, scheme, longest), [RuleResult("header", True, None, found, expected)]
     except Rejected as rejected:
         return token, [RuleResult("header", False, rejected.reason, found, expected)]

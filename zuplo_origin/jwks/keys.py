@@ -1,5 +1,6 @@
 """Keys (RFC 7517) and key sets: which keys are usable, and which of them fit a token."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ class SigningKey:
     use: str | None
     material: tuple[int, ...]
     verifiers: Mapping[str, SignatureVerifier] = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Return a text that differs for each ``kid`` and each key."""
+        return hashlib.sha256(repr((self.kid, self.kty, self.crv, self.material)).encode()).hexdigest()[:32]
 
 
 def signing_key(entry: Any, allowed: frozenset[str]) -> SigningKey:

@@ -6,6 +6,7 @@ from typing import Any
 from .failures import Cause, Failure, quoted
 from .fetch import Source
 from .keys import parse_key_set, read_key_set
+from .shared import SharedState
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class PublishedKey:
     """One published key. ``size`` is its curve or its number of bits.
 
     ``why`` is the reason if it is not usable, in the words of the log, and ``cause`` its place in ``Cause``.
+    ``first_seen`` is when a running process fetched it first, in seconds since the epoch, if they share their key sets.
     """
 
     kid: str | None
@@ -23,6 +25,7 @@ class PublishedKey:
     usable: bool
     why: str | None = None
     cause: Cause | None = None
+    first_seen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class KeySetReport:
     """The keys of one issuer, and what to change.
 
     ``failure`` is why there is no usable key set, in the words of the log, and ``cause`` its place in ``Cause``.
+    ``max_age`` is the freshness that the headers gave, in seconds. ``fetched_at`` and ``refresh_due`` are those of the
+    running processes, in seconds since the epoch, if they share their key sets.
     """
 
     issuer: str
@@ -38,6 +43,9 @@ class KeySetReport:
     cause: Cause | None = None
     entries: tuple[PublishedKey, ...] = ()
     advice: tuple[str, ...] = ()
+    max_age: int | None = None
+    fetched_at: float | None = None
+    refresh_due: float | None = None
 
     @property
     def usable(self) -> bool:
@@ -49,20 +57,30 @@ class KeySetReport:
         return {**asdict(self), "usable": self.usable}
 
 
-def report(source: Source, allowed: frozenset[str]) -> KeySetReport:
-    """Fetch the key set of ``source`` once, and report which keys are usable with the ``allowed`` algorithms."""
+def report(source: Source, allowed: frozenset[str], shared: SharedState | None = None) -> KeySetReport:
+    """Fetch the key set of ``source`` once, and report which keys are usable with the ``allowed`` algorithms.
+
+    ``shared`` has the times of the key set that running processes share.
+    """
+    times = (shared.fetched_at, shared.refresh_due) if shared is not None else (None, None)
+    first_seen = shared.first_seen if shared is not None else {}
     try:
         document = source.fetch()
         key_set = read_key_set(document.body, allowed, document.url)
     except Failure as failure:
-        return KeySetReport(source.issuer, source.url, str(failure), failure.cause)
+        return KeySetReport(source.issuer, source.url, str(failure), failure.cause, (), (), None, *times)
     failure_text, cause = None, None
     try:
         parse_key_set(document.body, allowed, document.url)
     except Failure as failure:
         failure_text, cause = str(failure), failure.cause
     usable = [
-        PublishedKey(key.kid, key.kty, key.crv or str(key.bits), key.alg, key.use, usable=True) for key in key_set.keys
+        PublishedKey(
+            *(key.kid, key.kty, key.crv or str(key.bits), key.alg, key.use),
+            usable=True,
+            first_seen=first_seen.get(key.identity),
+        )
+        for key in key_set.keys
     ]
     unusable = [
         PublishedKey(key.kid, key.kty, key.crv, key.alg, key.use, False, key.why, key.cause) for key in key_set.unusable
@@ -74,4 +92,6 @@ def report(source: Source, allowed: frozenset[str]) -> KeySetReport:
     ]
     if not usable and not changes:
         changes.append("The issuer has to publish another key: no setting makes one of these usable.")
-    return KeySetReport(source.issuer, source.url, failure_text, cause, (*usable, *unusable), tuple(changes))
+    entries = (*usable, *unusable)
+    advice = tuple(changes)
+    return KeySetReport(source.issuer, source.url, failure_text, cause, entries, advice, document.max_age, *times)

@@ -12,7 +12,7 @@ from itsdangerous import BadData, Serializer
 
 from zuplo_origin.observability.logs import Event
 
-from .client import FETCHES_PER_WINDOW, Policy
+from .client import FETCHES_PER_WINDOW, REFRESH_AT, Policy
 from .failures import BadKeySet, Cause, Failure, FetchFailed
 from .fetch import Deferred, Document, Source
 from .keys import KeySet, WantedKey, parse_key_set
@@ -43,6 +43,19 @@ class SharedKeySet:
     url: str
     max_age: int | None
     key_set: KeySet
+
+
+@dataclass(frozen=True)
+class SharedState:
+    """Times of the key set in the store, in seconds since the epoch, for people.
+
+    At ``refresh_due``, give or take a tenth of a refresh's period, a process will refresh it. ``first_seen`` has the
+    ``identity`` of each usable key: since when the store has had it without a break.
+    """
+
+    fetched_at: float
+    refresh_due: float
+    first_seen: Mapping[str, float]
 
 
 class SharedKeys:
@@ -86,6 +99,14 @@ class SharedKeys:
         deferred_for = 0.0 if shared is None or self._is_useful(shared, wanted) else self._until_fetch_for_wanted()
         self._returned = shared = shared or self._fetch_and_share()
         return Document(shared.body, shared.url, shared.max_age, age, shared.key_set, deferred_for)
+
+    def state(self) -> SharedState | None:
+        """Return the times of the key set in the store; ``None`` if there is none. Raises ``StoreDown``."""
+        shared = self._stored()
+        if shared is None:
+            return None
+        due = shared.fetched_at + REFRESH_AT * self._policy.fresh_for(shared.max_age)
+        return SharedState(shared.fetched_at, due, (self._current("seen") or {}).get("first", {}))
 
     def _wait_for_key_set_or_turn(self, wanted: WantedKey | None) -> SharedKeySet | None:
         """Return a newer key set, or ``None`` if it is this process's turn to fetch.
@@ -140,9 +161,18 @@ class SharedKeys:
         kept = {"number": shared.number, "fetched_at": now, "body": body.decode()}
         value = self._sign("keys", kept | {"url": shared.url, "max_age": shared.max_age})
         self._put("keys", value, self._lifetime(shared))
+        self._note_first_seen(shared)
         self._last_read = value, shared
         self._end_turn()
         return shared
+
+    def _note_first_seen(self, shared: SharedKeySet) -> None:
+        """Store since when each key has been published. It is for people: no decision depends on it."""
+        with suppress(StoreDown):
+            before = (self._current("seen") or {}).get("first", {})
+            first = {key.identity: before.get(key.identity, shared.fetched_at) for key in shared.key_set.keys}
+            seconds = self._lifetime(shared)
+            self._put("seen", self._sign("seen", {"until": shared.fetched_at + seconds, "first": first}), seconds)
 
     def _is_newer(self, shared: SharedKeySet) -> bool:
         return self._returned is None or shared.number > self._returned.number
