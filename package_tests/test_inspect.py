@@ -5,6 +5,7 @@ import json
 import pytest
 
 from package_tests.support.project import copy_of_the_project, craft, issued_token, serve, start_craft
+from package_tests.support.servers import free_port
 from package_tests.support.signing import Key, encode
 from package_tests.support.verifiers import A, VerifierHarness
 from zuplo_origin.commands.jwt_inspect import read_token
@@ -357,3 +358,17 @@ def test_command_verifies_tokens_of_another_issuer(issuer, tmp_path):
     assert status == 1 and "wrong_audience; expected: orders-api" in printed and "no such route: status 405" in printed
     status, printed = inspected(Key("EdDSA", "new").token(issuer.claims()), "--route", "GET /health/live")
     assert status == 1 and "unknown_key" in printed and "the kid" in printed and "not guarded" in printed
+
+
+def test_command_reads_standard_input_and_names_what_else_a_request_needs(project, issuer):
+    settings = {"JWT_ISSUER": issuer.name, "JWT_AUDIENCE": "orders-api", "GATEWAY_SECRET": "s" * 32}
+    line = f"\ufeff'Authorization: Bearer {issuer.token(aud='orders-api')}'\r\n"
+
+    accepted = craft(project, "jwt:inspect", "--route", "GET /protected", stdin=line, **settings)
+    assert accepted.returncode == 0 and "needs GATEWAY_SECRET, in backend-secret" in accepted.stdout
+    gone = {"JWKS_URL": f"http://127.0.0.1:{free_port()}/"}
+    rejected = craft(project, "jwt:inspect", stdin=line, **settings | gone)
+    assert rejected.returncode == 1 and "keys_unavailable" in rejected.stdout
+    assert "no keys: " in rejected.stdout and "the port is closed" in rejected.stdout
+    empty = craft(project, "jwt:inspect", **settings)
+    assert empty.returncode == 1 and "malformed" in empty.stdout and "Traceback" not in empty.stderr

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
+from zuplo_origin.gateway import HEALTH
 from zuplo_origin.guard import token_from
 from zuplo_origin.http.errors import HttpException
 from zuplo_origin.jwks.client import KeysUnavailable
@@ -57,9 +58,10 @@ class JwtInspectCommand(PlainCommand):
         return 0 if accepted else 1
 
     def _explain_key(self, candidate: Candidate) -> str:
-        cached = self.app.make("jwks")[candidate.trusted_issuer.name].cached()
+        keys = self.app.make("jwks")[candidate.trusted_issuer.name]
+        cached = keys.cached()
         if cached is None:
-            return "no keys could be fetched; craft jwks:show reports why"
+            return f"no keys: {keys.failure() or 'craft jwks:show reports why'}"
         explanation: str = cached.key_set.describe(candidate.kid, candidate.algorithm)
         return explanation
 
@@ -77,6 +79,9 @@ class JwtInspectCommand(PlainCommand):
         guards = [(key, rest) for key, _, rest in (each.partition(":") for each in route.get_middlewares())]
         guards = [(key, rest) for key, rest in guards if key in ("jwt", "claims")]
         advice = "" if guards else "not guarded: it accepts every request, whatever its token, and without one"
+        gateway = self.app.make("settings").gateway
+        if gateway is not None and path not in HEALTH:
+            advice = "; ".join(filter(None, (advice, f"the request also needs GATEWAY_SECRET, in {gateway.header}")))
         yield RuleResult("route", True, None, shown(f"{method} {path} is {route.url}"), "", advice)
         claims = candidate.token.claims if hasattr(candidate, "token") else None
         for key, arguments in guards:
