@@ -1,7 +1,12 @@
 # The production server: docker build -t zuplo-origin . && docker run --read-only --tmpfs /tmp -p 8000:8000 \
 #   -e JWT_ISSUER=… -e JWT_AUDIENCE=… zuplo-origin
 
-FROM python:3.13-slim AS build
+# Both stages use this image. To fix it, pass its digest:
+#   digest=$(docker buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}')
+#   docker build --build-arg PYTHON=python:3.13-slim@$digest -t zuplo-origin .
+ARG PYTHON=python:3.13-slim
+
+FROM ${PYTHON} AS build
 # binutils has strip: without symbols, the image is a tenth smaller
 RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /venv
@@ -14,7 +19,7 @@ COPY . .
 RUN /venv/bin/python craft openapi:write - > /dev/null \
     && /venv/bin/python -c "import zuplo_origin.server.workers, zuplo_origin.observability.metrics, zuplo_origin.jwks.redis_store"
 
-FROM python:3.13-slim
+FROM ${PYTHON}
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 COPY --from=build /venv /venv
 COPY --from=build /origin /origin

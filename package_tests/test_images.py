@@ -5,15 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from fnmatch import fnmatch
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import redis
 import yaml
 
 from package_tests.support.issuer import Issuer
 from package_tests.support.project import replace_users_files
+from package_tests.support.redis import RedisServer
 from package_tests.support.servers import ROOT, Server, clean_environment, free_port
 from package_tests.support.wsgi_client import request
 
@@ -129,3 +132,55 @@ def test_manifests_select_the_same_pods():
     ]
 
     assert selectors == [labels] * 4
+
+
+def test_compose_publishes_on_loopback_alone():
+    for service in COMPOSE["services"].values():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+    assert COMPOSE["networks"]["store"] == {"internal": True}
+    assert COMPOSE["services"]["redis"]["networks"] == ["store"]
+
+
+def test_redis_of_compose_needs_its_password(tmp_path):
+    RedisServer(tmp_path).client.close()  # skips if there is no redis-server
+    port, password = free_port(), "0123456789abcdef" * 4
+    service = COMPOSE["services"]["redis"]
+    shell, option, script = service["command"]
+    arguments = f"redis-server - --bind 127.0.0.1 --port {port}"
+    script = script.replace("$$", "$").replace("redis-server -", arguments)
+    environment = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": password}
+    command = [shell, option, script]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    try:
+        client = redis.Redis(port=port)
+        end = time.monotonic() + 30
+        while True:
+            try:
+                client.ping()
+            except redis.AuthenticationError:
+                break
+            except redis.ConnectionError:
+                assert time.monotonic() < end and process.poll() is None
+                time.sleep(0.05)
+        assert redis.Redis(port=port, password=password).ping()
+        assert password not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        client.close()
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "://:${REDIS_PASSWORD" in COMPOSE["services"]["origin"]["environment"]["JWKS_STORE"]
+
+
+def test_images_run_without_privileges():
+    pod = manifest("Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert CONTAINER["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    for service in COMPOSE["services"].values():
+        assert service["cap_drop"] == ["ALL"] and service["read_only"] is True
+        assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_both_stages_of_the_image_take_a_digest():
+    stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert stages == ["${PYTHON}", "${PYTHON}"] and "PYTHON=python:3.13-slim@$digest" in DOCKERFILE
