@@ -16,11 +16,8 @@ from zuplo_origin.jwks.shared import SharedKeys
 from zuplo_origin.jwks.stores import BoundedStore, FileStore
 from zuplo_origin.jwt.verifier import Issuer, TokenObserver, TokenVerifier
 from zuplo_origin.openapi.description import Description
-from zuplo_origin.settings import BadSettings, IssuerSettings, Settings, read_settings
+from zuplo_origin.settings import CANNOT_START, BadSettings, IssuerSettings, Settings, read_settings
 from zuplo_origin.waiting import Waiters
-
-CANNOT_START = 3
-"""Exit status for invalid settings: gunicorn exits too, instead of restarting its workers forever."""
 
 
 def make_settings(config: Any) -> Settings:

@@ -34,6 +34,8 @@ OWNER_CLAIMS = ("account", "project")
 """Claims that identify a Zuplo customer."""
 SHORTEST_KEY = 32
 """Minimum bytes of ``APP_KEY``."""
+CANNOT_START = 3
+"""Exit status for an invalid configuration: gunicorn exits too, instead of restarting its workers forever."""
 ENVIRONMENTS = ("local", "testing", "production")
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")

@@ -34,8 +34,7 @@ from zuplo_origin.health import readiness
 from zuplo_origin.http.routing import RouteError
 from zuplo_origin.observability import COUNTING_FOLDER
 from zuplo_origin.observability.logs import Event, set_up, warn_of_open_routes
-from zuplo_origin.services.common import CANNOT_START
-from zuplo_origin.settings import BadSettings, Settings, read_settings
+from zuplo_origin.settings import CANNOT_START, BadSettings, Settings, read_settings
 
 from . import connections
 from .adapter import Adapter

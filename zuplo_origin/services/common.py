@@ -8,8 +8,9 @@ from copy import copy, deepcopy
 from typing import Any, NoReturn, TypeVar
 
 from zuplo_origin.http.requests import REQUEST_ID, TRACE_ID
+from zuplo_origin.settings import CANNOT_START
 
-from .start import CANNOT_START, configured
+from .start import configured
 
 Object = TypeVar("Object")
 

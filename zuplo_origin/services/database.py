@@ -16,6 +16,7 @@ from masoniteorm.exceptions import QueryException
 from masoniteorm.query import QueryBuilder
 
 from zuplo_origin.http.kernel import Provider
+from zuplo_origin.settings import CANNOT_START
 
 from . import connections
 from .connections import DatabaseUnavailable, Lease, Pool, UniqueViolation
@@ -26,8 +27,6 @@ READY_SECONDS = 1.0
 """Time in which the database must respond to ``/health/ready``."""
 STATEMENT_SECONDS = 30.0
 """The default of the option ``statement_timeout`` in servers. Commands and jobs have no limit."""
-CANNOT_START = 3
-"""The exit status of a process whose configuration is invalid, as for settings."""
 
 
 class _Borrowed:

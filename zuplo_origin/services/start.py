@@ -4,8 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-CANNOT_START = 3
-"""Exit status, the same as for invalid settings."""
+from zuplo_origin.settings import CANNOT_START
 
 
 def configured(application: Any, path: str) -> Any:
