@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from masonite import exceptions
+from masonite import exceptions, facades
 from masonite.controllers import Controller
 from masonite.events import Event
 from masonite.exceptions import AuthorizationException, ModelNotFoundException, ThrottleRequestsException
@@ -67,6 +67,10 @@ class Actions(Controller):
     def declared(self, response: Response):
         response.status(202)
         return None
+
+    def facade(self, response: Response):
+        response.with_headers({"X-Name": "a"}).status(202)
+        return facades.Response
 
     def typed(self, request: Request, item: Item, number):
         return {"item": item, "number": number, "path": request.get_path()}
@@ -152,6 +156,12 @@ def test_returned_value_is_sent_as_json(returned, value, status, body):
 
     assert (response.status, response.json) == (status, body)
     assert response.headers["content-type"] == "application/json; charset=utf-8"
+
+
+def test_facade_of_the_response_stands_for_it():
+    response = respond(Actions.facade)
+
+    assert (response.status, response.body, response.headers["x-name"]) == (202, b"", "a")
 
 
 def test_none_is_204_without_content(returned):
@@ -266,6 +276,7 @@ def test_missing_route_has_the_name_of_masonites_exception(monkeypatch, method, 
     ((event, exception),) = Listener.fired
     assert event == f"masonite.exception.{name}" and isinstance(exception, getattr(exceptions, name))
     assert response.json == {"error": phrase(response.status)} and response.status in (404, 405)
+    assert str(exception).startswith(f"{method} ")
     made.bind(f"{name}Handler", SimpleNamespace(handle=lambda raised: {"handled": raised.get_status()}))
     assert request(made, method, path).json == {"handled": response.status}
 

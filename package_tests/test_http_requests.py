@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from masonite.controllers import Controller
 from masonite.exceptions import StrictContainerException
+from masonite.headers import Header
 from masonite.request import Request as MasoniteRequest
 from masonite.response import Response as MasoniteResponse
 from masonite.routes import Route
@@ -17,6 +18,7 @@ from package_tests.support.applications import EchoController, Probe, Silent, ap
 from package_tests.support.wsgi_client import call, environ, request
 from zuplo_origin.http.application import Application
 from zuplo_origin.http.kernel import Provider
+from zuplo_origin.http.requests import Request
 from zuplo_origin.http.responses import Response
 
 JSON = {"Content-Type": "application/json"}
@@ -194,8 +196,6 @@ def test_header_is_found_by_its_own_name_only():
 
 
 def test_header_bag_keeps_header_names():
-    from zuplo_origin.http.requests import Request
-
     made = Request(environ("GET", "/", {"X-Request-Id": "c", "HTTP-Authorization": "b"}))
 
     assert made.header_bag.to_dict() == {"Host": "127.0.0.1:8000", "X-Request-Id": "c", "Http-Authorization": "b"}
@@ -584,3 +584,15 @@ def test_provider_is_booted_for_each_request_if_it_overrides_boot():
 
     assert booted == [Provider, MasoniteProvider] * 2
     assert len(made.response_handler._booting) == 2
+
+
+def test_header_that_middleware_adds_to_the_bag_is_found():
+    sent = Request(environ("GET", "/", {"X-Sent": "1", "Content-Type": "text/csv"}))
+    sent.header_bag.add(Header("X-Added", "2"))
+
+    assert [sent.header(name) for name in ("x-sent", "X-ADDED", "Content-Type", "X-None")] == [
+        "1",
+        "2",
+        "text/csv",
+        None,
+    ]

@@ -58,17 +58,23 @@ class HttpException(Exception):
 class RouteNotFoundException(HttpException, exceptions.RouteNotFoundException):
     """Raised if no route matches the path. Its name is that of Masonite's, for events and handlers."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str, method: str) -> None:
         super().__init__(404)
-        self.message = self.error
+        self.message = f"{method} {path} : 404 Not Found"
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class MethodNotAllowedException(HttpException, exceptions.MethodNotAllowedException):
     """Raised if the routes of a path have other methods. Its name is that of Masonite's, for events and handlers."""
 
-    def __init__(self, allowed: str) -> None:
+    def __init__(self, allowed: str, method: str) -> None:
         super().__init__(405, headers={"Allow": allowed})
-        self.message = self.error
+        self.message = f"{method} method not allowed for this route. Supported methods are: {allowed}."
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ValidationFailed(HttpException):

@@ -276,7 +276,8 @@ class Request(MasoniteRequest):
     def header(self, name: str, value: str | None = None) -> str | None:
         """Return the header ``name``, ``None`` if it was not sent. With ``value``, set it for this request instead."""
         if value is None:
-            return self.environ.get(environ_key(name))
+            added = self._header_bag.bag.get(name.lower()) if self._header_bag is not None else None
+            return self.environ.get(environ_key(name)) if added is None else added.value
         self.environ[environ_key(name)] = value
         self._header_bag = None
         return None

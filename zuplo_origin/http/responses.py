@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from masonite import facades
 from masonite.headers import Header
 from masonite.response import Response as MasoniteResponse
 from masonite.utils.http import HTTP_STATUS_CODES
@@ -91,6 +92,8 @@ class Response(MasoniteResponse):
             self.status(status)
         if isinstance(view, MasoniteResponse):
             return view
+        if view is facades.Response:  # the facade stands for this response
+            return self
         declared = self.get_status_code() is not None
         if hasattr(view, "__next__"):
             return self.stream(view)

@@ -185,6 +185,10 @@ class Declaration:
         return request
 
 
+_DECLARATIONS = {BODY: [Declaration], PUBLIC: [Declaration]}
+"""Middleware of every application, by key. The Kernel may register another under the same key."""
+
+
 class Middlewares(MiddlewareCapsule):
     """The registered middleware.
 
@@ -196,7 +200,6 @@ class Middlewares(MiddlewareCapsule):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[str, tuple[list[type], tuple[str, ...]]] = {}
-        self.route_middleware: dict[str, Any] = {BODY: [Declaration], PUBLIC: [Declaration]}
 
     def add(self, middleware: Any) -> "Middlewares":
         self._known = {}
@@ -224,7 +227,7 @@ class Middlewares(MiddlewareCapsule):
         if known is not None:
             return known
         key, _, arguments = specification.partition(":")
-        found = self.route_middleware.get(key)
+        found = self.route_middleware.get(key, _DECLARATIONS.get(key))
         classes: list[Any] = found if isinstance(found, list) else [found]
         if not classes or None in classes:
             raise RouteMiddlewareNotFound(f"no middleware is registered in the Kernel under the key '{key}'")
@@ -314,14 +317,14 @@ class Router(MasoniteRouter):
                 return pattern.route, parameters
             allowed.update(methods)
         if not allowed:
-            raise RouteNotFoundException()
+            raise RouteNotFoundException(path, method)
         listed = ", ".join(sorted(name.upper() for name in {*allowed, "options"}))
-        raise MethodNotAllowedException(listed)
+        raise MethodNotAllowedException(listed, method)
 
     def find(self, path: str, request_method: str, subdomain: str | None = None) -> Any:
         """Return the route; ``None`` if no route matches the path (Masonite's contract)."""
         try:
-            return self.match(path, request_method)[0]
+            return self.match(path, request_method.upper())[0]
         except HttpException as exception:
             if exception.status == 404:
                 return None
