@@ -518,6 +518,15 @@ def test_server_with_a_database_does_not_start_without_the_provider(capsys):
     assert made.make("resolver") is config.get("database.db")
 
 
+def test_server_does_not_start_with_ready_database_and_no_provider(capsys):
+    made = make_application()
+    made.bind("settings", SimpleNamespace(ready_database=True))
+
+    with pytest.raises(SystemExit):
+        made.add_providers()
+    assert "READY_DATABASE: invalid value 'True'" in capsys.readouterr().err
+
+
 def test_memory_database_is_one_for_all_threads():
     install()
     details = {"driver": "sqlite", "database": ":memory:", "prefix": ""}

@@ -1,7 +1,7 @@
 """The start of the application: read ``config/``, and stop if it is invalid."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zuplo_origin.settings import CANNOT_START
@@ -39,10 +39,16 @@ def complete(application: Any, middleware: Iterable[Any]) -> None:
         from .helpers import mend_compact
 
         mend_compact()
-    configured_database = application.has("config") and application.make("config").get("database.db") is not None
-    if configured_database and not application.has("database") and not application.is_running_in_console():
-        add = "add DatabaseProvider of zuplo_origin.services to config/providers.py, in place of ORMProvider"
-        stop([f"config/database.py: the ORM is not safe under threads by itself; {add}."])
+    if not application.has("database") and is_server(application):
+        stop(_lacks_database_provider(application))
     for each in middleware:
         if hasattr(each, "at_start"):
             each.at_start(application)
+
+
+def _lacks_database_provider(application: Any) -> Iterator[str]:
+    add = "add DatabaseProvider of zuplo_origin.services to config/providers.py"
+    if application.has("config") and application.make("config").get("database.db") is not None:
+        yield f"config/database.py: the ORM is not safe under threads by itself; {add}, in place of ORMProvider."
+    elif application.has("settings") and application.make("settings").ready_database:
+        yield f"READY_DATABASE: invalid value 'True'; {add}."
