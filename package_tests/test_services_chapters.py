@@ -491,10 +491,12 @@ def check_hashing(**_):
     )
     assert (hasher.needs_rehash(hashed), hasher.needs_rehash(hashed, {"rounds": 5})) == (False, True)
     assert hasher.check("secret", hasher.make_bytes("secret"))
-    with pytest.raises(HttpException) as long:
-        hasher.make("x" * 73)
-    assert long.value.status == 422
-    assert hasher.check("x" * 73, hashed) is False
+    for value in ("x" * 73, "\ud800", None, 5, {"a": 1}):  # as a client may send it
+        with pytest.raises(HttpException) as error:
+            hasher.make(value)
+        assert error.value.status == 422
+        assert hasher.check(value, hashed) is False
+    assert hasher.check("secret", None) is False
 
 
 def check_testing(**_):

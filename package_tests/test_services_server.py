@@ -1,6 +1,7 @@
 """Each service under 16 clients on the production server: 2 processes with 8 threads each, on files and in Redis."""
 
 import json
+import socket
 import time
 
 import pytest
@@ -204,3 +205,23 @@ def test_validation_responds_with_each_fault(server):
 
 def test_helpers_make_urls_of_the_public_api(server):
     assert server.json("/url") == (200, {"url": "https://api.example.com/gate/me", "container": True})
+
+
+def test_redis_that_hangs_is_503_in_bounded_time(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)  # accepts, and never responds
+        settings = {"CACHE_STORE": "redis", "REDIS_PORT": str(listener.getsockname()[1])}
+        with ServicesServer(tmp_path, **settings) as server:
+            began = time.monotonic()
+            limited = hammer(server, 160, lambda user, n: "/limited/all", lambda _, status, __: status == 503)
+            seconds = time.monotonic() - began
+            status, headers, body = server.get("/limited/all", server.headers("alice"))
+            others = hammer(server, 160, lambda user, n: f"/gate/{user}", lambda user, _, body: body["policy"])
+            server.issuer.close()
+
+    assert limited == {503: 160, "failed": 160}
+    assert seconds < 20  # in turn, they would wait for 80
+    assert (status, json.loads(body), headers["retry-after"]) == (503, {"error": "Service unavailable"}, "5")
+    assert others == {200: 160, "right": 160}
+    assert 1 <= server.output().count('"cache_unavailable"') < 160

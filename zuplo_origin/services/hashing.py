@@ -31,14 +31,16 @@ class Hash(MasoniteHash):
         """Return the hash. Raises ``HttpException`` 422 for more than 72 bytes, which bcrypt cannot hash."""
         try:
             made: bytes = super().make_bytes(string, options or {}, driver)
-        except (ValueError, UnicodeError) as error:
+        except (TypeError, ValueError) as error:
             raise HttpException(422, "The value is too long to be hashed, or is not text") from error
         return made
 
     def check(self, plain_string: str, hashed_string: Any, options: Any = None, driver: str | None = None) -> bool:
+        if not isinstance(plain_string, str) or not hashed_string:  # what a client sends may be any JSON value
+            return False
         try:
             return bool(super().check(plain_string, hashed_string, options or {}, driver))
-        except (ValueError, UnicodeError):
+        except ValueError:
             return False
         except Exception as error:
             if type(error).__module__.startswith("argon2"):
