@@ -28,7 +28,7 @@ from package_tests.support.service_project import (
 )
 from zuplo_origin.http.requests import REQUEST_ID
 from zuplo_origin.services import QueueProvider
-from zuplo_origin.services.queues import QueueFull, Signer, Worker
+from zuplo_origin.services.queues import QueueFull, Signer, Worker, _text
 
 TABLES = """
 create table jobs (id integer primary key, name text, queue text, payload blob, attempts integer, ran_at timestamp,
@@ -371,6 +371,25 @@ def test_job_whose_class_has_gone_is_moved_to_failed_jobs(queue, database, monke
     work(queue, lambda: not rows(database))
 
     assert "AttributeError" in rows(database, "failed_jobs")[0]["exception"]
+
+
+def test_reason_of_a_failed_job_is_one_that_a_database_can_keep(queue, database):
+    push(queue, raises_odd_text)
+    work(queue, lambda: not rows(database), attempts=1)
+
+    assert rows(database, "failed_jobs")[0]["exception"] == "ValueError: a\\0b"
+    assert _text("\ud800") == "\\ud800" and len(_text("a" * 10_000)) == 5000
+
+
+def raises_odd_text():
+    raise ValueError("a\0b")
+
+
+@pytest.mark.parametrize(("table", "command"), [("jobs", "queue:table"), ("failed_jobs", "queue:failed")])
+def test_worker_does_not_start_without_its_tables(queue, database, table, command):
+    database.execute(f"drop table {table}")
+    with pytest.raises(QueueException, match=f"the table '{table}' cannot be read; run craft {command}"):
+        queue.consume({"driver": "database"})
 
 
 def test_keys_for_jobs_are_derived(queue, database):

@@ -297,3 +297,9 @@ def test_missing_default_disk_stops_the_start(tmp_path, capsys):
     with pytest.raises(SystemExit):
         service_application(tmp_path, StorageProvider, filesystem={"disks": DISKS | {"default": "nowhere"}})
     assert capsys.readouterr().err == "Cannot start: config/filesystem.py: DISKS has no disk 'nowhere', its default\n"
+
+
+def test_disk_without_a_path_stops_the_start(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        service_application(tmp_path, StorageProvider, filesystem={"disks": DISKS | {"bad": {"driver": "file"}}})
+    assert capsys.readouterr().err == "Cannot start: config/filesystem.py: the disk 'bad' has no path\n"

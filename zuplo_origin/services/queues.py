@@ -280,9 +280,29 @@ class DatabaseDriver(MasoniteDatabaseDriver):
         )
 
     def consume(self) -> None:
-        """Run jobs until TERM or INT, which let the job that runs end."""
-        self.signer.dump({})  # raises an exception if there is no key
+        """Run jobs until TERM or INT, which let the job that runs end.
+
+        Raises ``QueueException`` if there is no key, or if a table is missing.
+        """
+        self.signer.dump({})
+        self._check_tables()
         Worker(self).run()
+
+    def _check_tables(self) -> None:
+        """Raise ``QueueException`` if a table is missing. A database that is down is waited for later."""
+        try:
+            self._table().statement("SELECT 1")
+        except Exception:
+            return
+        for option, command in (("table", "queue:table"), ("failed_table", "queue:failed")):
+            name = self.options.get(option, "jobs" if option == "table" else None)
+            try:
+                if name:
+                    self._builder(name).limit(1).get()
+            except Exception as error:
+                raise QueueException(
+                    f"the table {name!r} cannot be read; run craft {command} and craft migrate ({type(error).__name__})"
+                ) from error
 
     def retry(self) -> None:
         """Move the failed jobs of the queue back to it."""
@@ -339,7 +359,7 @@ class DatabaseDriver(MasoniteDatabaseDriver):
                     "queue": job.row["queue"],
                     "name": job.row["name"],
                     "connection": str(self.options.get("connection") or "default"),
-                    "exception": reason,
+                    "exception": _text(reason),
                     "payload": _bytes(job.row["payload"]),
                     "created_at": self._time(),
                     "failed_at": self._time(),
@@ -369,6 +389,11 @@ class DatabaseDriver(MasoniteDatabaseDriver):
 
     def _time(self) -> str:
         return str(self._now().to_datetime_string())
+
+
+def _text(reason: str) -> str:
+    """Return ``reason`` as a database can keep it: PostgreSQL has no NUL, and no encoding has lone surrogates."""
+    return reason[:5000].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _bytes(payload: Any) -> Any:

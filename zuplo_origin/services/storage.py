@@ -300,6 +300,9 @@ class StorageProvider(Provider):
             stop(f"config/filesystem.py: DISKS has no disk {disks.get('default')!r}, its default")
         if default.get("driver") == "s3" and find_spec("boto3") is None:
             stop("config/filesystem.py: the default disk is in S3, which needs boto3; add it to requirements.in")
+        for name, disk in disks.items():
+            if isinstance(disk, dict) and disk.get("driver") == "file" and not isinstance(disk.get("path"), str):
+                stop(f"config/filesystem.py: the disk {name!r} has no path")
         storage = Storage(self.application).set_configuration(disks)
         storage.add_driver("file", LocalDriver(self.application))
         storage.add_driver("s3", S3Driver(self.application))
