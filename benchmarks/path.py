@@ -30,7 +30,10 @@ COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 
 
 class Profile:
-    """Own calls in all threads, by file. ``key_set`` has those made from within ``jwks``, except for the log."""
+    """Own calls in all threads, by file.
+
+    ``key_set`` has those made from within ``jwks``, except for the log and for the place of a waiting thread.
+    """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -45,8 +48,8 @@ class Profile:
             return
         self.calls[file] += 1
         callers = [each.f_code.co_filename for each in frames(frame)]
-        is_for_log = logging.__file__ in callers or "/observability/" in file
-        if any("/jwks/" in each for each in callers) and not is_for_log:
+        is_beside = logging.__file__ in callers or "/observability/" in file or file.endswith("/waiting.py")
+        if any("/jwks/" in each for each in callers) and not is_beside:
             self.key_set[file] += 1
 
     @contextmanager

@@ -224,6 +224,22 @@ def test_retry_after_of_the_issuer_holds_for_all_processes(gateway, store):
     assert waits == pytest.approx([60, 40]) and fleet.fetches == 1
 
 
+def test_failure_of_before_a_successful_fetch_is_ignored(gateway, store):
+    fleet = Fleet(gateway, store)
+    process = fleet.process()
+    gateway.behave = lambda handler: send(handler, 429, b"", {"Retry-After": "600"})
+    with pytest.raises(FetchFailed):
+        fetch(process)
+    failed = store.get(f"{process._prefix}-failed", 100_000)
+    fleet.wall.pass_(601)
+    gateway.behave = None
+    fetch(process)
+    fleet.wall.pass_(-300)  # as if its time were not over
+    store.put(f"{process._prefix}-failed", failed, 600)
+
+    assert kids(fetch(process)) == ["one"] and fleet.fetches == 3
+
+
 def test_replaced_key_costs_one_fetch(gateway, store):
     fleet = Fleet(gateway, store)
     processes = [fleet.process() for _ in range(6)]

@@ -235,9 +235,11 @@ def test_first_guarded_route_is_used_if_the_usual_one_is_gone(orders):
 
 
 def test_unreachable_origin_fails_with_the_cause():
-    *_, last = OriginCheck(f"http://127.0.0.1:{free_port()}").run()
+    port = free_port()
+    *_, last = OriginCheck(f"http://127.0.0.1:{port}").run()
 
-    assert last.passed is False and last.detail == "none: ConnectionError"
+    detail = f"none: 127.0.0.1:{port} rejects connections: the port is closed; check host and port"
+    assert last.passed is False and last.detail == detail
 
 
 def send_slowly(connection):

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from zuplo_origin.encoding import decode_base64url, encode_base64url, load_json, printable
 from zuplo_origin.guard import ERROR_RESPONSES
 from zuplo_origin.jwks.algorithms import ALGORITHMS
+from zuplo_origin.jwks.failures import FetchFailed
 from zuplo_origin.jwks.fetch import Deadline, DeadlineAdapter, is_loopback
 from zuplo_origin.jwt.reasons import Reason
 
@@ -104,6 +105,8 @@ class Origin:
                     method, self.url + path, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
                 )
                 body = response.raw.read(max_bytes, decode_content=True)
+            except FetchFailed as failed:
+                raise NoResponse(self._late() if deadline.over() else str(failed)) from None
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise NoResponse(self._late() if deadline.over() else type(error).__name__) from None
             if deadline.over():

@@ -122,7 +122,7 @@ class SharedKeys:
             if self._is_useful(shared, wanted):
                 return shared
             failed = self._current("failed")
-            if failed:
+            if failed and failed["after"] >= self._largest_number:  # not one of before a fetch that succeeded
                 left = max(0.0, failed["until"] - self._clock())
                 raise FetchFailed(Cause(failed["cause"]), failed["why"], left if failed["asked"] else None)
             if shared is None and self._returned is not None:
@@ -151,8 +151,13 @@ class SharedKeys:
         except Failure as failure:
             asked = getattr(failure, "retry_after", None)
             seconds = max(FAILURE_LIFETIME, min(asked or 0.0, self._policy.max_stale))
-            content = {"until": self._clock() + seconds, "cause": failure.cause.value, "why": str(failure)}
-            self._put("failed", self._sign("failed", content | {"asked": bool(asked)}), 10 * seconds)
+            content: dict[str, object] = {
+                "until": self._clock() + seconds,
+                "after": self._largest_number,
+                "asked": bool(asked),
+            }
+            content |= {"cause": failure.cause.value, "why": str(failure)}
+            self._put("failed", self._sign("failed", content), 10 * seconds)
             self._end_turn()
             raise
         self._largest_number += 1
