@@ -369,6 +369,8 @@ def test_command_reads_standard_input_and_names_what_else_a_request_needs(projec
     gone = {"JWKS_URL": f"http://127.0.0.1:{free_port()}/"}
     rejected = craft(project, "jwt:inspect", stdin=line, **settings | gone)
     assert rejected.returncode == 1 and "keys_unavailable" in rejected.stdout
+    slash = craft(project, "jwt:inspect", "--route", "GET /health%2Flive", stdin=line, **settings)
+    assert slash.returncode == 1 and "no such route: status 404" in slash.stdout
     assert "no keys: " in rejected.stdout and "the port is closed" in rejected.stdout
     empty = craft(project, "jwt:inspect", **settings)
     assert empty.returncode == 1 and "malformed" in empty.stdout and "Traceback" not in empty.stderr

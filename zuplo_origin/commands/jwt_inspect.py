@@ -68,8 +68,11 @@ class JwtInspectCommand(PlainCommand):
     def _inspect_route(self, candidate: Candidate, given: str) -> Iterator[RuleResult]:
         """Yield the results for the route that ``given`` describes: its scopes, and the claims that it requires."""
         method, _, url = given.strip().rpartition(" ")
-        method, path = method.strip().upper() or "GET", unquote(urlsplit(url).path) or "/"
+        sent = urlsplit(url).path or "/"
+        method, path = method.strip().upper() or "GET", unquote(sent)
         try:
+            if "%2f" in sent.lower():
+                raise HttpException(404)  # an encoded slash, which no route matches
             route = self.app.make("router").match(path, method)[0]
         except HttpException as error:
             yield RuleResult(
