@@ -199,6 +199,12 @@ def test_route_rejects_what_is_not_its_scope(place, scope):
     assert (response.status, response.json["error"]) == (403, "Insufficient scope")
 
 
+def test_guard_has_scopes_of_the_configured_claims():
+    guard = application("jwt", JWT_SCOPE_CLAIMS="permissions").make("guard")
+
+    assert guard.has_scopes({"permissions": ["a", "b"]}, "a", "b") and not guard.has_scopes({"scope": "a"}, "a")
+
+
 @pytest.mark.parametrize("scope", ['read:"orders"', "read:\\orders", "read:ord\u0435rs", "a,,b", "a\x7f"])
 def test_invalid_scope_of_a_route_is_an_error_at_start(scope):
     with pytest.raises(RouteError, match="is not the name of a scope"):

@@ -1,7 +1,7 @@
 """Authenticate a request: read the token from its header, verify it, check its scopes, or reject the request."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -92,9 +92,13 @@ class Guard:
         if isinstance(request.verified, Rejected):
             raise request.verified
         claims: dict[str, Any] = request.verified
-        if scopes and not has_scopes(claims, *scopes, names=self.scope_claims):
+        if scopes and not self.has_scopes(claims, *scopes):
             raise Rejected(Reason.INSUFFICIENT_SCOPE, issuer=claims["iss"])
         return claims
+
+    def has_scopes(self, claims: Mapping[str, Any], *scopes: str) -> bool:
+        """Return whether ``claims`` grant all ``scopes``, in one of the claims that ``JWT_SCOPE_CLAIMS`` names."""
+        return has_scopes(claims, *scopes, names=self.scope_claims)
 
     def reject(self, request: Any, response: Any, rejected: Rejected, scopes: Sequence[str] = ()) -> Any:
         """Fill ``response`` with the error for ``rejected``, and return it. The access log reads its reason."""
