@@ -71,3 +71,9 @@ def test_rotation_of_a_real_provider_is_followed(provider, server):
     assert get(server, after)[0] == 200
     assert get(server, after)[0] == 200
     wait_until(lambda: get(server, before)[0] == 401)  # its key is withdrawn; 503 is possible during the cooldown
+
+
+def test_production_server_warns_of_an_issuer_on_loopback(provider, server):
+    (line,) = [json.loads(line) for line in server.output().splitlines() if "server_issuer_on_loopback" in line]
+
+    assert (line["level"], line["issuer"]) == ("warning", provider.issuer)
