@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import random
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,8 +26,6 @@ _LONGEST = 10 * 365 * 86400.0
 """Seconds after which an entry is removed in any case, because file systems do not have every modification time."""
 _CLEAN_ONE_IN = 64
 """A write removes the expired entries of its folder, one of 256, with this probability."""
-_TEMPORARY_SECONDS = 60.0
-"""Age of a temporary file whose process has ended."""
 
 
 class FileStore(Store):
@@ -60,17 +57,13 @@ class FileStore(Store):
     def _write(self, path: Path, key: str, encoded: bytes, expiry: float) -> None:
         """Write an entry. The caller holds the lock of its folder."""
         with self._reporting():
-            handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(b"[%b,%r,%b]" % (json.dumps(key).encode("ascii"), expiry, encoded))
+            temporary = path.parent / ".new"  # one writer at a time: a process that dies leaves one file at most
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(b"[%b,%r,%b]" % (json.dumps(key).encode("ascii"), expiry, encoded))
+                file.flush()
                 removed_at = max(0.0, min(expiry, time.time() + _LONGEST))
-                os.utime(temporary, (removed_at, removed_at))
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
+                os.utime(file.fileno(), (removed_at, removed_at))
+            os.replace(temporary, path)
         if random.randrange(_CLEAN_ONE_IN) == 0:  # noqa: S311
             self._remove_expired(path.parent)
 
@@ -78,10 +71,7 @@ class FileStore(Store):
         now = time.time()
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name == ".lock":
-                    continue
-                age = now - entry.stat(follow_symlinks=False).st_mtime
-                if age > (_TEMPORARY_SECONDS if entry.name.startswith(".") else 0):
+                if not entry.name.startswith(".") and entry.stat(follow_symlinks=False).st_mtime < now:
                     os.unlink(entry.path)
 
     @contextmanager
