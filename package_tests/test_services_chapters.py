@@ -578,6 +578,24 @@ def test_rows_that_are_rejected_stop_the_start():
     assert {chapter for chapter in rejected if "rejects(" not in inspect.getsource(CHECKS[chapter])} == set()
 
 
+def test_listener_that_boot_adds_is_called_once_with_masonites_provider():
+    from masonite.events.providers import EventProvider as Masonites
+
+    class Own(Provider):
+        def register(self):
+            self.application.make("event").listen("order.placed", [Sends])
+
+        def boot(self):
+            self.application.make("event").listen("order.paid", [Sends])
+
+    Sends.sent.clear()
+    built = made(lambda request: request.app.make("event").fire(request.input("name")) and None, Masonites, Own)
+    for name in ("order.placed", "order.paid", "order.paid"):
+        assert request(built, "GET", f"/run?name={name}").status == 204
+
+    assert [event for event, *_ in Sends.sent] == ["order.placed", "order.paid", "order.paid"]
+
+
 def test_fake_of_events_calls_no_listener(facades):
     Sends.sent.clear()
 

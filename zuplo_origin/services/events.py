@@ -25,6 +25,15 @@ class Event(MasoniteEvent):
         return self
 
 
+def isolate_events(application: Any) -> None:
+    """Bind a copy for each request, if Masonite's own ``EventProvider`` is used: ``listen`` in ``boot`` adds to it."""
+    bound = application.objects.shared["event"]
+    if type(bound) is MasoniteEvent:
+        event = Event(application)
+        event.events = bound.events
+        bind_overlay(application, "event", event)
+
+
 class MockEvent(Event):
     """The fake of ``event`` in tests: it keeps the events in ``fired``, and calls no listener."""
 

@@ -35,6 +35,10 @@ def complete(application: Any, middleware: Iterable[Any]) -> None:
         from .validation import isolate_validator
 
         isolate_validator(application)
+    if "event" in application.objects.shared:
+        from .events import isolate_events
+
+        isolate_events(application)
     if "masonite.helpers.compact" in sys.modules:
         from .helpers import mend_compact
 
