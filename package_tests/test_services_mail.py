@@ -87,6 +87,8 @@ def test_mail_has_all_that_the_mailable_says(mail, smtp, tmp_path):
     (received,) = smtp.mails
     message = received.message
     assert received.recipients == ["jane@example.com", "b@example.com", "c@example.com", "d@example.com"]
+    options = {"from": "a@example.com", "bcc": "d@example.com"}
+    assert "d@example.com" not in module.message_of(options).as_string()
     assert received.sender == "origin@example.com" and b"d@example.com" not in received.content
     assert [
         str(message[name]) for name in ("Subject", "From", "To", "Cc", "Bcc", "Reply-To", "X-Priority", "X-One")
@@ -121,6 +123,15 @@ def test_mailable_is_not_changed_by_sending_it(mail, smtp, kind):
         mail.send(mailable)
 
     assert mailable.get_options()["subject"] == "" and len(smtp.mails) == 2
+
+
+def test_two_mails_of_one_object_are_independent(mail, smtp):
+    first = mail.mailable(Welcome().to("a@example.com"))
+    second = mail.mailable(Welcome().to("b@example.com"))
+    first.send()
+    second.send()
+
+    assert [each.recipients for each in smtp.mails] == [["a@example.com"], ["b@example.com"]]
 
 
 def test_mail_can_be_sent_in_two_steps_and_is_not_that_of_another_request(tmp_path, smtp):

@@ -99,6 +99,7 @@ PATHS = [
     "../secret",
     "a/../../secret",
     "a/..",
+    "a/../b",
     "./a",
     "a//b",
     "..\\secret",
