@@ -242,7 +242,7 @@ def test_logs_page_has_every_event():
     prefixes = (
         "log_lines|jwks|queue|server|task|worker|reload|tracing|unhandled|exception_handler|request_observer|cache"
     )
-    events = {"request", "open_routes", "request_error", "body_not_spooled"}
+    events = {"request", "open_routes", "request_error", "body_not_spooled", "log_lines_dropped"}
     events |= {"database_unavailable", "transaction_left_open"} | set(
         re.findall(rf'"((?:{prefixes})_[a-z_]+)"', sources)
     )
