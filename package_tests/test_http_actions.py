@@ -116,8 +116,11 @@ class Actions(Controller):
         return {"ip": request.ip()}
 
     def claims(self, request: Request):
-        request.set_user({"https://a/roles": ["x"], "realm_access": {"roles": ["admin"]}, "sub": "me"})
-        paths = ("https://a/roles", "realm_access.roles.0", "sub", "missing.path")
+        clients = {"my.shop": {"roles": ["buyer"]}}
+        request.set_user(
+            {"https://a/roles": ["x"], "realm_access": {"roles": ["admin"]}, "sub": "me", "access": clients}
+        )
+        paths = ("https://a/roles", "realm_access.roles.0", "access.my.shop.roles", "sub", "missing.path")
         return {path: request.claim(path, "none") for path in paths}
 
 
@@ -443,6 +446,7 @@ def test_claim_is_found_by_its_name_or_by_a_path():
     assert respond(Actions.claims).json == {
         "https://a/roles": ["x"],
         "realm_access.roles.0": "admin",
+        "access.my.shop.roles": ["buyer"],
         "sub": "me",
         "missing.path": "none",
     }

@@ -5,7 +5,7 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _TO_BASE64 = bytes.maketrans(b"-_+/", b"+/!!")
@@ -117,3 +117,26 @@ _UNPRINTABLE = re.compile("[^!-~]")
 def printable(text: str | None, longest: int = 64) -> str:
     """Return ``text`` as one word of printable ASCII, at most ``longest`` characters long; ``-`` if it is empty."""
     return _UNPRINTABLE.sub("?", (text or "-")[:longest])
+
+
+def member_at(value: Mapping[str, Any], path: str, missing: Any) -> Any:
+    """Return the member named ``path``, or what is at the dotted ``path``, or ``missing``.
+
+    The name of a member on the path may have dots too; if several readings fit, the one with the shortest names is used.
+    """
+    if path in value:
+        return value[path]
+    return _member_at(value, path.split("."), missing) if "." in path else missing
+
+
+def _member_at(found: Any, parts: list[str], missing: Any) -> Any:
+    if not parts:
+        return found
+    if isinstance(found, Mapping):
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[:count])
+            if name in found:
+                inner = _member_at(found[name], parts[count:], missing)
+                if inner is not missing:
+                    return inner
+    return missing

@@ -16,6 +16,8 @@ from masonite.input import InputBag
 from masonite.request import Request as MasoniteRequest
 from masonite.utils.time import cookie_expire_time
 
+from zuplo_origin.encoding import member_at
+
 from .content import DEFAULT_LIMIT, Content, Upload, at_path, nested
 from .errors import HttpException
 
@@ -28,6 +30,7 @@ REQUEST_ID_HEADER = "zp-rid"
 TRACE_HEADERS = {"HTTP_TRACEPARENT": "traceparent", "HTTP_TRACESTATE": "tracestate"}
 """WSGI keys to header names (W3C Trace Context, sections 3.2 and 3.3)."""
 
+_MISSING: Any = object()
 RAW_PATH = "zuplo_origin.raw_path"
 """The environ key of the path as it was sent, if it has encoded characters."""
 
@@ -258,7 +261,8 @@ class Request(MasoniteRequest):
     def claim(self, path: str, default: Any = None) -> Any:
         """Return a verified claim by its name, or by a dotted path (``realm_access.roles``); otherwise ``default``."""
         claims: dict[str, Any] = self._user if isinstance(self._user, dict) else {}
-        return claims[path] if path in claims else at_path(claims, path, default)
+        found = member_at(claims, path, _MISSING)
+        return at_path(claims, path, default) if found is _MISSING else found
 
     def ip(self) -> str | None:
         """Return the caller's address: the last value of the header ``CLIENT_IP_HEADER``, or the peer's address."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from zuplo_origin.encoding import member_at
+
 ANY = "*"
 """The only audience in a list: the audience is not checked."""
 
@@ -76,24 +78,7 @@ def claim_at(claims: Mapping[str, Any], path: str) -> Any:
     too, as that of a client in ``resource_access.my.client.roles``; if several readings fit, the one with the
     shortest names is used.
     """
-    if path in claims:
-        return claims[path]
-    if "." not in path:
-        return MISSING
-    return _at(claims, path.split("."))
-
-
-def _at(found: Any, parts: list[str]) -> Any:
-    if not parts:
-        return found
-    if isinstance(found, Mapping):
-        for count in range(1, len(parts) + 1):
-            name = ".".join(parts[:count])
-            if name in found:
-                inner = _at(found[name], parts[count:])
-                if inner is not MISSING:
-                    return inner
-    return MISSING
+    return member_at(claims, path, MISSING)
 
 
 @lru_cache(maxsize=256)
