@@ -122,7 +122,7 @@ def printable(text: str | None, longest: int = 64) -> str:
 def member_at(value: Mapping[str, Any], path: str, missing: Any) -> Any:
     """Return the member named ``path``, or what is at the dotted ``path``, or ``missing``.
 
-    The name of a member on the path may have dots too; if several readings fit, the one with the shortest names is used.
+    The name of a member on the path may have dots too; of several readings, the one with the shortest names is used.
     """
     if path in value:
         return value[path]
