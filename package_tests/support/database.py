@@ -75,17 +75,37 @@ ROUTES += [
 """
 
 
-def database_project(folder: Path, details: dict[str, Any]) -> Path:
-    """Copy the project of the tests into `folder`, with a database and a controller of accounts, and return it."""
+SAFE = """
+from zuplo_origin.services import DatabaseProvider
+
+PROVIDERS = [*PROVIDERS, DatabaseProvider]
+"""
+STOCK = """
+from zuplo_origin.http.kernel import Provider
+
+
+class StockProvider(Provider):
+    def register(self):
+        self.application.bind("database", self.application.make("config").get("database.db"))
+
+
+PROVIDERS = [*PROVIDERS, StockProvider]
+"""
+
+
+def database_project(folder: Path, details: dict[str, Any], providers: str = SAFE) -> Path:
+    """Copy the project of the tests into `folder`, with a database and a controller of accounts, and return it.
+
+    With `STOCK` as `providers`, it uses the ORM as it is.
+    """
     project = copy_of_the_project(folder)
     (project / "config" / "database.py").write_text(
         "from masoniteorm.connections import ConnectionResolver\n\n"
         f'DATABASES = {{"default": "main", "main": {details!r}}}\n\n'
         "DB = ConnectionResolver().set_connection_details(DATABASES)\n"
     )
-    with open(project / "config" / "providers.py", "a") as providers:
-        providers.write("\nfrom zuplo_origin.services.database import DatabaseProvider\n\n")
-        providers.write("PROVIDERS = [*PROVIDERS, DatabaseProvider]\n")
+    with open(project / "config" / "providers.py", "a") as file:
+        file.write(providers)
     (project / "app" / "controllers" / "AccountsController.py").write_text(CONTROLLER)
     with open(project / "routes" / "web.py", "a") as routes:
         routes.write(ROUTES)
