@@ -288,13 +288,14 @@ def test_files_are_readable_by_their_owner_alone(tmp_path):
     assert modes == {0}
 
 
-def test_file_system_that_fails_is_unavailable(tmp_path):
+def test_file_system_that_fails_is_unavailable(tmp_path, caplog):
     (tmp_path / "cache").write_text("a file, not a folder")
     store = FileStore("local", tmp_path / "cache")
 
     for operation in (lambda: store.put("a", 1), lambda: store.get("a"), lambda: store.increment("a")):
         with pytest.raises(CacheUnavailable):
             operation()
+    assert [record.msg for record in caplog.records] == ["cache_unavailable"]  # once in a while, not for each request
 
 
 def test_redis_that_hangs_is_unavailable_in_bounded_time():

@@ -24,6 +24,8 @@ _NEVER = 253402300799.0
 """The expiry, in the year 9999, of an entry without a limit."""
 _LONGEST = 10 * 365 * 86400.0
 """Seconds after which an entry is removed in any case, because file systems do not have every modification time."""
+_REPORT_SECONDS = 2.0
+"""Time between two lines of the log about a file system that fails."""
 _CLEAN_ONE_IN = 64
 """A write removes the expired entries of its folder, one of 256, with this probability."""
 
@@ -32,7 +34,7 @@ class FileStore(Store):
     """Entries as files in ``folder``, named after a hash of the key. Their modification time says when they expire."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._folder = name, folder
+        self._name, self._folder, self._report_at = name, folder, 0.0
 
     def _path(self, key: str) -> Path:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
@@ -82,8 +84,10 @@ class FileStore(Store):
         except FileNotFoundError:
             raise
         except OSError as error:
-            fields = {"store": self._name, "error": error.strerror or type(error).__name__}
-            log.error("cache_unavailable", extra={"fields": fields})
+            if time.monotonic() >= self._report_at:  # not one line for each request
+                self._report_at = time.monotonic() + _REPORT_SECONDS
+                fields = {"store": self._name, "error": error.strerror or type(error).__name__}
+                log.error("cache_unavailable", extra={"fields": fields})
             raise CacheUnavailable from None
 
     @contextmanager
