@@ -480,6 +480,31 @@ def test_metadata_of_a_public_issuer_does_not_lead_to_loopback(monkeypatch, auth
     assert text.startswith("its host has a loopback address, ") and "set JWKS_URL to this URL to allow it" in text
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "169.254.169.254", "10.0.0.1", "[fd00::1]"])
+def test_metadata_does_not_lead_to_a_protected_address_through_a_proxy(monkeypatch, authority, host):
+    proxied = fetching.fetch
+
+    def through_a_proxy(url, deadline, max_bytes, places):
+        """Fetch as through a proxy: the address of the issuer is not known."""
+        document = proxied(url, deadline, max_bytes, fetching.Places())
+        assert url.endswith("/openid-configuration")
+        return document
+
+    monkeypatch.setattr(fetching, "fetch", through_a_proxy)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    with RawIssuer(b"", tls=certified(authority, hosts=["issuer.example"])) as issuer:
+        resolve_to(monkeypatch, ("127.0.0.1", issuer.port))
+        metadata = {"issuer": "https://issuer.example", "jwks_uri": f"https://{host}/jwks"}
+        issuer.sends = response(json.dumps(metadata).encode())
+        assert failure(DISCOVERY, "https://issuer.example")[0] == "less_protected"
+
+
+def test_host_with_many_addresses_is_tried_within_the_deadline(monkeypatch):
+    with FullListener() as full:
+        resolve_to(monkeypatch, *[("127.0.0.1", full.port)] * 300)
+        assert failure("http://issuer.example/jwks", timeout=0.6)[0] == "connect_timeout"
+
+
 # -- the same words everywhere ----------------------------------------------------------------------------------------
 
 

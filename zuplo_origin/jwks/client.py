@@ -266,9 +266,7 @@ class RemoteKeySet:
         for _ in range(2):  # the first in-flight fetch may have begun before the issuer published the key
             cached = self.cached()
             if cached is not None:
-                fitting = self._fitting(cached, kid, algorithm)
-                if tried:
-                    fitting = tuple(each for each in fitting if each not in tried)
+                fitting = self._fitting(cached, kid, algorithm, tried)
                 if fitting:
                     return fitting
                 if not tried and self._observer is not None:
@@ -279,8 +277,7 @@ class RemoteKeySet:
                 self._wait_for(fetch)
             except KeysUnavailable:
                 newest = self.cached()  # another process's, though not the newest that the issuer may have
-                fitting = self._fitting(newest, kid, algorithm) if newest is not None and newest is not cached else ()
-                fitting = tuple(each for each in fitting if each not in tried)
+                fitting = self._fitting(newest, kid, algorithm, tried) if newest is not None else ()
                 if fitting or is_known:
                     return fitting
                 raise
@@ -290,17 +287,20 @@ class RemoteKeySet:
         if cached is None:
             with self._lock:
                 raise self._unavailable()
-        return tuple(each for each in self._fitting(cached, kid, algorithm) if each not in tried)
+        return self._fitting(cached, kid, algorithm, tried)
 
-    def _fitting(self, cached: CachedKeySet, kid: str | None, algorithm: str) -> tuple[SignatureVerifier, ...]:
+    def _fitting(
+        self, cached: CachedKeySet, kid: str | None, algorithm: str, tried: tuple[SignatureVerifier, ...]
+    ) -> tuple[SignatureVerifier, ...]:
+        """Return the verifiers that fit, four at most, without those that were tried."""
         fitting = cached.key_set.find(kid, algorithm)
         if len(fitting) > MOST_FITTING:
             if self._logged_ambiguity != cached.generation:
                 self._logged_ambiguity = cached.generation
                 fields = {"kid": printable(kid), "alg": algorithm, "fitting": len(fitting), "tried": MOST_FITTING}
                 self._log(logging.WARNING, "jwks_many_keys_fit", **fields)
-            return fitting[:MOST_FITTING]
-        return fitting
+            fitting = fitting[:MOST_FITTING]
+        return tuple(each for each in fitting if each not in tried) if tried else fitting
 
     def _join_or_begin(self, cached: CachedKeySet | None, wanted: WantedKey) -> tuple[InFlightFetch, bool]:
         """Return the fetch to wait for, and whether it begins here. Raises ``KeysUnavailable`` if none may begin."""

@@ -27,6 +27,8 @@ from .keys import KeySet, WantedKey, load_document
 
 ATTEMPT_DELAY = 0.25
 """Seconds after which the next address of a host is tried beside the earlier ones (RFC 8305, section 5)."""
+MOST_ADDRESSES = 16
+"""Addresses of one host that are tried."""
 ACCEPT = "application/jwk-set+json, application/json, */*;q=0.1"
 """Kubernetes responds with 406 to ``application/json`` alone, others publish key sets as ``text/html``."""
 CODINGS = ("", "identity", "gzip", "x-gzip")
@@ -129,6 +131,17 @@ def kind_of(address: str) -> str:
     return "public" if ip.is_global else "private"
 
 
+def literal_kind(url: str) -> str | None:
+    """Return the kind of the host of ``url`` if it is an IP address; ``None`` for a name."""
+    try:
+        return kind_of(urlsplit(url).hostname or "")
+    except ValueError:
+        return None
+
+
+LESS_PROTECTED = "its host has a {} address, and the issuer has none; set JWKS_URL to this URL to allow it"
+
+
 def connect(host: str, port: int, deadline: Deadline, places: Places, url: str, proxy: Proxy | None) -> socket.socket:
     """Return a connection to ``host``, to the first of its addresses that accepts one (RFC 8305).
 
@@ -145,10 +158,7 @@ def connect(host: str, port: int, deadline: Deadline, places: Places, url: str, 
     if places.allowed is not None and proxy is None:
         kinds = {kind_of(address[0]) for _, address in addresses} - places.allowed
         if kinds:
-            text = (
-                f"its host has a {kinds.pop()} address, and the issuer has none; set JWKS_URL to this URL to allow it"
-            )
-            raise FetchFailed(Cause.LESS_PROTECTED, at(url, text))
+            raise FetchFailed(Cause.LESS_PROTECTED, at(url, LESS_PROTECTED.format(min(kinds))))
     try:
         connected = _Race(addresses, deadline).run()
     except TimeoutError:
@@ -174,9 +184,9 @@ class _Race:
         for each in addresses:
             families.setdefault(each[0], []).append(each)
         mixed = [each for group in zip_longest(*families.values()) for each in group if each is not None]
-        self._waiting = deque(mixed)  # the families in turn: RFC 8305, section 4
+        self._waiting = deque(mixed[:MOST_ADDRESSES])  # the families in turn: RFC 8305, section 4
         self._deadline = deadline
-        self._delay = min(ATTEMPT_DELAY, deadline.left() / (len(mixed) + 1))
+        self._delay = min(ATTEMPT_DELAY, deadline.left() / (len(self._waiting) + 1))
         self._error: OSError = OSError("no address")
 
     def run(self) -> socket.socket:
@@ -416,6 +426,9 @@ class Source:
             places = Places()
             url = self._discovered(deadline, places)
             places.restrict()
+            kind = literal_kind(url)  # a proxy would connect to it
+            if kind is not None and kind not in {*(places.allowed or ()), literal_kind(self.issuer)}:
+                raise FetchFailed(Cause.LESS_PROTECTED, at(url, LESS_PROTECTED.format(kind)))
             return fetch(url, deadline, self.max_bytes, places)
 
     def _discovered(self, deadline: Deadline, places: Places) -> str:
