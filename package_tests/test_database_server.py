@@ -68,8 +68,10 @@ def server(request, tmp_path_factory, issuer):
 @pytest.fixture(scope="module")
 def on_postgres(tmp_path_factory, issuer, postgres):
     details = postgres_details(postgres.port, options={"statement_timeout": 1})
-    settings = {"DATABASE_503": "True", "READY_DATABASE": "True"}
+    health_port = free_port()
+    settings = {"DATABASE_503": "True", "READY_DATABASE": "True", "HEALTH_PORT": str(health_port)}
     with start(tmp_path_factory.mktemp("restarted"), issuer, details, **settings) as started:
+        started.health_port = health_port
         yield started
 
 
@@ -181,9 +183,11 @@ def test_restarted_database_is_used_again_without_a_restart_of_the_server(on_pos
         postgres.stop()
         before = seen[503]
         wait_until(lambda: seen[503] > before + 100)
-        assert on_postgres.get("/health/ready")[0] == 503
+        wait_until(lambda: on_postgres.get("/health/ready")[0] == 503)
+        wait_until(lambda: on_the_health_port(on_postgres) == 503)
         postgres.start()
         wait_until(lambda: on_postgres.get("/health/ready")[0] == 200)
+        wait_until(lambda: on_the_health_port(on_postgres) == 200)
         before = seen[200]
         wait_until(lambda: seen[200] > before + 200)
         ending.set()
@@ -216,6 +220,15 @@ def test_health_checks_are_served_while_the_database_hangs(on_postgres, postgres
         postgres.resume()
     wait_until(lambda: on_postgres.get("/health/ready")[0] == 200)
     assert on_postgres.get("/accounts/1")[0] == 200
+
+
+def on_the_health_port(server):
+    """Return the status of `/health/ready` on `HEALTH_PORT`, which the supervisor serves."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.health_port, timeout=LIMIT)
+    connection.request("GET", "/health/ready")
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def served_at_once(server, path):
