@@ -1,14 +1,16 @@
 """The secret of the gateway: asked for before routing, by the production server and by the settings."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from package_tests.support.applications import configuration
+from package_tests.support.applications import EchoController, Route, application, configuration
 from package_tests.support.controllers import connect, read_response, wait_until
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import free_port, production
 from package_tests.support.signing import Key
+from zuplo_origin.gateway import Gateway
 from zuplo_origin.settings import BadSettings, read_settings
 
 OLD, NEW = "old-secret-0123456789-0123456789-", "new-secret-0123456789-0123456789-"
@@ -155,3 +157,12 @@ def test_header_of_the_secret_can_be_another(server):
 
     assert found.gateway.accepts(type("Request", (), {"environ": environ}))
     assert read_settings(configuration(**LIMITS)).gateway is None
+
+
+def test_server_reads_no_body_before_the_secret():
+    made = application(Route.post("/x", EchoController.plain))
+    made.bind("settings", SimpleNamespace(gateway=Gateway([OLD], "backend-secret"), max_body=8))
+    request = {"REQUEST_METHOD": "POST", "PATH_INFO": "/x"}
+
+    assert made.admit({**request}) is None
+    assert made.admit({**request, "HTTP_BACKEND_SECRET": OLD}) == 8

@@ -77,7 +77,7 @@ def test_rsa_signature_outside_its_range_or_negated_is_rejected(server, issuer, 
         assert_rejected(server, signed, changed.to_bytes(256 if changed < 2**2048 else 257, "big"))
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES512"])
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "ES512"])
 def test_signature_without_its_leading_zero_is_rejected(server, issuer, algorithm):
     key = issuer.key(algorithm)
     for attempt in range(20_000):
