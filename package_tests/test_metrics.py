@@ -19,6 +19,7 @@ from package_tests.support.project import copy_of_the_project, craft
 from package_tests.support.servers import ROOT, Server, free_port, production
 from package_tests.support.signing import Key
 from package_tests.support.wsgi_client import request
+from zuplo_origin.gateway import GatewayReason
 from zuplo_origin.jwt.reasons import Reason
 
 NOW = int(time.time())
@@ -150,7 +151,8 @@ def test_keys_and_fetches_are_reported_by_issuer(server, gateway, gone):
 
 
 def test_no_label_has_a_value_that_a_client_sent(server, gateway):
-    known = {gateway.name} | set(Reason) | {"ok", "failed", "hit", "miss", "EdDSA", "other", "-", "GET", "OPTIONS"}
+    reasons = {each.value for each in (*Reason, *GatewayReason)}
+    known = {gateway.name, "ok", "failed", "hit", "miss", "EdDSA", "other", "-", "GET", "OPTIONS"} | reasons
     for method, path in (("X-EVIL", "/evil-1"), ("GET", "/evil-2?evil-3"), ("EVIL", "/protected"), ("OPTIONS", "/x")):
         server.get(path, {"Host": "evil-4", "X-Evil": "evil-5"}, method)
     text = server.get("/metrics")[2].decode()

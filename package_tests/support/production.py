@@ -17,7 +17,10 @@ SETTINGS = {"WEB_CONCURRENCY": "2", "WEB_THREADS": "8", "JWT_AUDIENCE": "https:/
 def ready_server(gateway: Issuer, folder: Path, **settings: str) -> Iterator[Server]:
     """Run the production server; its workers have keys when the block begins."""
     with production(free_port(), folder / "log", **SETTINGS | {"JWT_ISSUER": gateway.name} | settings) as server:
-        wait_until(lambda: "server_ready" in server.output())
+        try:
+            wait_until(lambda: "server_ready" in server.output() or server.process.poll() is not None)
+        finally:
+            assert "server_ready" in server.output(), server.output()
         yield server
 
 

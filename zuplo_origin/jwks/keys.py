@@ -209,13 +209,16 @@ class KeySet:
     kids: frozenset[str]
     fitting: Mapping[tuple[str | None, str], tuple[SignatureVerifier, ...]] = field(repr=False)
 
-    def find(self, kid: str | None, algorithm: str) -> tuple[SignatureVerifier, ...]:
-        """Return the verifiers of all keys that fit.
+    def find(
+        self, kid: str | None, algorithm: str, tried: tuple[SignatureVerifier, ...] = ()
+    ) -> tuple[SignatureVerifier, ...]:
+        """Return the verifiers of all keys that fit, without those that were ``tried``.
 
         A token that names no key may be signed by any. A key without ``kid`` fits a token that names one only if no key
         of the set has a ``kid``.
         """
-        return self.fitting.get((kid if self.kids else None, algorithm), ())
+        fitting = self.fitting.get((kid if self.kids else None, algorithm), ())
+        return tuple(each for each in fitting if each not in tried) if tried else fitting
 
     def knows(self, kid: str | None, algorithm: str) -> bool:
         """Return whether the key set has the key that a token names, usable or not; for no ``kid``, one that fits."""
