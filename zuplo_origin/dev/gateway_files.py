@@ -1,6 +1,7 @@
 """The files of a Zuplo project that an export writes once: they belong to the gateway from then on."""
 
 import json
+import re
 from typing import Any
 
 RUNTIME = """import { JwtServicePlugin, RuntimeExtensions } from "@zuplo/runtime";
@@ -54,11 +55,11 @@ WITH_TOKEN = "Send the token of your identity provider with each request: `{head
 TESTS = """import {{ describe, it, TestHelper }} from "@zuplo/test";
 import {{ expect }} from "chai";
 
+const guarded: [string, string][] = [{guarded}];
+
 // Run against a running gateway: npx zuplo test --endpoint http://localhost:9000
 describe("The gateway of {title}", () => {{
-  for (const [method, path] of [
-{guarded}
-  ]) {{
+  for (const [method, path] of guarded) {{
     it(`rejects ${{method}} ${{path}} without credentials`, async () => {{
       const response = await fetch(`${{TestHelper.TEST_URL}}${{path}}`, {{ method }});
       expect(response.status).to.equal(401);
@@ -160,10 +161,13 @@ def others(
         "tsconfig.json": _json(_TYPESCRIPT),
         "docs/package.json": _json(_portal_package()),
         "docs/zudoku.config.tsx": PORTAL.format(title=json.dumps(title)),
-        "docs/pages/introduction.mdx": INTRODUCTION.format(title=title, authentication=authentication),
+        "docs/pages/introduction.mdx": INTRODUCTION.format(
+            title=re.sub(r"[\\`*_{}<\[]", r"\\\g<0>", title), authentication=authentication
+        ),
         "tests/origin.test.ts": TESTS.format(
             title=json.dumps(title)[1:-1],
-            guarded="\n".join(f"    [{json.dumps(method)}, {json.dumps(path)}]," for method, path in guarded),
+            guarded="".join(f"\n  [{json.dumps(method)}, {json.dumps(path)}]," for method, path in guarded)
+            + ("\n" if guarded else ""),
         ),
         "README.md": README.format(
             title=title,
