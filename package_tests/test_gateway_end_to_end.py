@@ -78,6 +78,9 @@ class OrdersController(Controller):
     def audit(self):
         return {"audited": True}
 
+    def status(self):
+        return {"open": True}
+
     def hook(self, request: Request):
         return {"received": request.json(), "user": request.user()}
 """,
@@ -85,6 +88,7 @@ class OrdersController(Controller):
     Route.get("/orders", OrdersController.index).middleware("jwt:read:orders"),
     Route.post("/orders", OrdersController.store).middleware("jwt:write:orders"),
     Route.get("/orders/@id:int", OrdersController.show).middleware("jwt:read:orders"),
+    Route.get("/orders/status", OrdersController.status).middleware("public"),
     Route.get("/orders/export", OrdersController.export).middleware("jwt:read:orders"),
     Route.post("/imports", OrdersController.load).middleware("jwt", "body:20MB"),
     Route.post("/files", OrdersController.upload).middleware("jwt", "body:20MB"),
@@ -271,6 +275,8 @@ def test_public_webhook_passes_without_a_key(world):
 
 def test_parameter_of_a_route_passes(world):
     assert world.send("GET", "/orders/7")[2] == {"id": 7}
+    assert world.send("GET", "/orders/status", {})[2] == {"open": True}  # public, and /orders/{id} matches it too
+    assert world.status("GET", "/orders/7", {}) == 401
 
 
 # -- streams and uploads ----------------------------------------------------------------------------------------------

@@ -174,6 +174,52 @@ def test_public_routes_are_exported_on_request_without_authentication(tmp_path):
     assert [name for name, _ in made.left_out] == ["GET /open"]
 
 
+@pytest.mark.parametrize(
+    ("present", "new", "order"),
+    [
+        (["/orders/{id}"], "/orders/export", ["/orders/export", "/orders/{id}"]),
+        (["/a", "/orders/{id}", "/z"], "/orders/{id}.csv", ["/a", "/orders/{id}.csv", "/orders/{id}", "/z"]),
+        (["/{kind}/{id}"], "/orders/{number}", ["/orders/{number}", "/{kind}/{id}"]),
+        (["/orders/export"], "/orders/{id}", ["/orders/export", "/orders/{id}"]),
+        (["/orders/{id}"], "/orders/{name}", ["/orders/{id}", "/orders/{name}"]),
+        (["/orders/{id}"], "/orders/export/all", ["/orders/{id}", "/orders/export/all"]),
+        (["/{kind}/export"], "/orders/{id}", ["/{kind}/export", "/orders/{id}"]),
+        (["/a.b/{id}"], "/axb/c", ["/a.b/{id}", "/axb/c"]),
+    ],
+)
+def test_route_is_added_in_front_of_the_one_that_takes_its_requests(tmp_path, present, new, order):
+    exported(tmp_path, *(operation(path, ()) for path in present))
+    made, routes, _ = exported(tmp_path, *(operation(path, ()) for path in (*present, new)))
+
+    assert (list(routes["paths"]), made.warnings) == (order, [])
+    assert all(routes["paths"][path]["x-zuplo-path"] == {"pathMode": "open-api"} for path in order)
+    assert exported(tmp_path, *(operation(path, ()) for path in (*present, new)))[0].files == {}
+
+
+@pytest.mark.parametrize("wildcard", ["/(.*)", "/orders/:id", "/*", "/:kind/(.*)"])
+def test_route_is_added_in_front_of_a_wildcard_of_the_gateway(tmp_path, wildcard):
+    own = {"x-zuplo-path": {"pathMode": "url-pattern"}, "get": {"operationId": "own", "responses": {}}}
+    (tmp_path / "config").mkdir()
+    (tmp_path / ROUTES).write_text(json.dumps({"paths": {"/first": own, wildcard: own}}))
+
+    _, routes, _ = exported(tmp_path, operation("/orders/{id}", ()), operation("/orders/export", ()))
+    expected = ["/first", "/orders/export", "/orders/{id}", wildcard]
+    if wildcard == "/orders/:id":  # it matches the same as /orders/{id}
+        expected = ["/first", "/orders/export", wildcard, "/orders/{id}"]
+    assert list(routes["paths"]) == expected
+
+
+def test_route_behind_the_one_that_takes_its_requests_is_a_warning(tmp_path):
+    _, routes, _ = exported(tmp_path, operation("/orders/export", ()), operation("/orders/{id}", ()))
+    (tmp_path / ROUTES).write_text(json.dumps(routes | {"paths": dict(reversed(routes["paths"].items()))}))
+
+    made, _, _ = exported(tmp_path, operation("/orders/export", ()), operation("/orders/{id}", ()))
+    message = "GET /orders/export comes after /orders/{id}, which takes its requests: move it in front of that path"
+    assert (made.files, made.warnings) == ({}, [message])
+    others = (operation("/orders/export", (), "post"), operation("/orders/{id}", ()))
+    assert exported(tmp_path, *others)[0].warnings == []  # another method
+
+
 def test_route_whose_parameter_matches_slashes_is_left_out(tmp_path):
     parameter = {"name": "path", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^(.*)$"}}
     rest = Operation("/files/{path}", "get", "x", "Things", "Things.", "", (parameter,), ())

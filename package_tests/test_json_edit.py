@@ -34,6 +34,17 @@ def test_set_adds_a_member_in_the_style_of_its_object():
     assert text.text == expected
 
 
+def test_insert_adds_a_member_in_front_of_another_in_the_style_of_its_object():
+    text = edited()
+    text.insert(["b", "x"], {"y": [1]}, before="d")
+    text.insert(["z"], {"h": 1}, before="a")
+
+    expected = TEXT.replace('"d": ', '"x": {"y": [1]},"d": ').replace(
+        '{\n    "a"', '{\n    "z": {\n        "h": 1\n    },\n    "a"', 1
+    )
+    assert text.text == expected.replace('},"d"', '}, "d"')
+
+
 def test_set_adds_the_objects_on_the_way():
     text = edited("{}")
     text.set(["a", "b", "c"], 1)

@@ -132,6 +132,9 @@ class Gateway:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for origin in self.origins:
+            for connection in origin.connections:
+                connection.close()
 
     # -- the project ---------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,16 @@ class JsonText:
         if not isinstance(self.value, dict):
             raise ValueError("it is not a JSON object")
 
+    def insert(self, path: Sequence[str], value: Any, before: str) -> None:
+        """Add the member at ``path``, which is not there yet, in front of its object's member ``before``."""
+        holder = self._find(path[:-1])
+        members = holder.members or {}
+        at, between = members[before].start, self.text[holder.start + 1 : next(iter(members.values())).start]
+        is_spread = "\n" in between
+        name = json.dumps(path[-1], ensure_ascii=False)
+        text = f"{name}: {self._spelled(value, len(path), is_spread)},{between if is_spread else ' '}"
+        self._replace(at, at, text)
+
     def set(self, path: Sequence[str], value: Any) -> None:
         """Set the member at ``path``, and add the objects on the way to it."""
         for length in range(1, len(path)):

@@ -34,6 +34,9 @@ OWNED = (
 NEVER = {"Health": "health checks are for the origin's own platform", "OpenApi": "the developer portal has its own"}
 """Groups of routes that are not exported, and why."""
 MATCHES_SLASHES = r"^(.*)$"
+_PARAMETER = re.compile(r"\{[^{}]*\}")
+_OF_PATTERN = re.compile(r":\w+|\(\.\*\)|\*")
+"""The parameters of a path of the gateway whose ``pathMode`` is ``url-pattern``."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def _update_routes(text: JsonText, exported: list[Operation], gateway: Gateway, 
         before = text.text
         if (operation.path, operation.method) not in present:
             if text.get(at[:2]) is MISSING:
-                text.set([*at[:2], "x-zuplo-path"], {"pathMode": "open-api"})
+                _add_path(text, operation.path)
             text.set(at, new | {"x-zuplo-route": _route(gateway.inbound(operation))})
             made.added.append(_name(operation.method, operation.path))
             continue
@@ -221,10 +224,55 @@ def _update_routes(text: JsonText, exported: list[Operation], gateway: Gateway, 
         if text.text != before:
             made.updated.append(_name(operation.method, operation.path))
         _warn_of_policies(text.get(at), operation, gateway, made)
+    _warn_of_order(text, exported, made)
     _remove_routes(text, {(each.path, each.method) for each in exported}, made, prune)
     for kind, shared in components.items():
         for name, each in shared.items():
             text.update(["components", kind, name], each)
+
+
+def _add_path(text: JsonText, path: str) -> None:
+    """Add ``path`` in front of the first path that takes its requests: the gateway uses the first route that matches.
+
+    Without this, ``/orders/{id}`` would take the requests of ``/orders/export``, with its own policies.
+    """
+    paths, entry = text.value.get("paths", {}), {"x-zuplo-path": {"pathMode": "open-api"}}
+    for other in paths:
+        if _takes(other, path, paths):
+            text.insert(["paths", path], entry, other)
+            return
+    text.set(["paths", path], entry)
+
+
+def _takes(one: str, other: str, paths: dict[str, Any]) -> bool:
+    """Return whether the path ``one`` of the gateway matches all that the path ``other`` matches, and more."""
+    entry = paths.get(one)
+    mode = entry.get("x-zuplo-path") if isinstance(entry, dict) else None
+    is_pattern = isinstance(mode, dict) and mode.get("pathMode") == "url-pattern"
+    variable = _OF_PATTERN if is_pattern else _PARAMETER
+    wider = "".join(
+        (".*" if "*" in part else "[^/]+") if variable.fullmatch(part) else re.escape(part)
+        for part in re.split(f"({variable.pattern})", one)
+    )
+    narrower = "[^/]+".join(re.escape(part) for part in _PARAMETER.split(other))
+    return bool(re.fullmatch(wider, _PARAMETER.sub("{}", other))) and not re.fullmatch(
+        narrower, variable.sub("{}", one)
+    )
+
+
+def _warn_of_order(text: JsonText, exported: list[Operation], made: Export) -> None:
+    """Warn of a route whose requests an earlier route of the gateway takes."""
+    paths, operations = text.value.get("paths", {}), _operations(text)
+    for operation in exported:
+        for path, method, _ in operations:
+            if path == operation.path:
+                break
+            if method == operation.method and _takes(path, operation.path, paths):
+                name = _name(method, operation.path)
+                made.warnings.append(
+                    f"{name} comes after {path}, which takes its requests: move it in front of that path"
+                )
+                break
 
 
 def _described(operation: Operation, origin: dict[str, Any]) -> dict[str, Any]:
