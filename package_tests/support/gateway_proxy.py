@@ -76,6 +76,7 @@ class Origin:
     """An origin's port, and the connections to it that are not in use: those that have been idle longest come first."""
 
     port: int
+    opened: int = 0
     connections: deque[http.client.HTTPConnection] = field(default_factory=deque)
 
     def connection(self) -> http.client.HTTPConnection:
@@ -83,7 +84,8 @@ class Origin:
             kept = self.connections.popleft()
             if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
                 return kept
-            kept.close()  # by the origin
+            kept.close()  # the origin has closed it
+        self.opened += 1
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
 
