@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from email.utils import parseaddr
 
 import pytest
@@ -135,7 +136,7 @@ def test_database_jobs_each_run_once_with_two_workers(server, project):
 
 
 def rows(project, table):
-    with sqlite3.connect(project / "storage/test.sqlite3", timeout=30) as connection:
+    with closing(sqlite3.connect(project / "storage/test.sqlite3", timeout=30)) as connection:
         return connection.execute(f"select * from {table}").fetchall()  # noqa: S608
 
 
