@@ -410,6 +410,12 @@ def test_parameter_matches_anything_but_a_slash(path, name):
     assert respond(Actions.parameter, path="/u/a/b", url="/u/@name").status == 404
 
 
+def test_number_that_no_column_holds_is_404():
+    assert respond(Actions.parameter, path=f"/n/{2**63 - 1}", url="/n/@number:int").json == {"name": 2**63 - 1}
+    for number in (2**63, 10**30, "9" * 5000):
+        assert respond(Actions.parameter, path=f"/n/{number}", url="/n/@number:int").status == 404
+
+
 @pytest.mark.parametrize(
     ("route", "message"),
     [

@@ -82,7 +82,7 @@ def test_operation_has_parameters_body_and_docstring_of_the_action():
     whole, part = (document["paths"][path]["get"] for path in ("/things/{id}", "/things/{id}/{part}"))
     assert [each["name"] for each in whole["parameters"]] == ["id"]
     assert [each["name"] for each in part["parameters"]] == ["id", "part"]
-    assert part["parameters"][0]["schema"] == {"type": "integer", "minimum": 0}
+    assert part["parameters"][0]["schema"] == {"type": "integer", "format": "int64", "minimum": 0}
     assert (part["summary"], part["description"]) == ("Show a thing.", "Whole, or a part of it.")
     assert part["operationId"] != whole["operationId"]
     store = document["paths"]["/things"]["post"]

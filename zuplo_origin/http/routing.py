@@ -20,6 +20,8 @@ from .typed import model_of
 _SEGMENT = "([^/]+)"
 """Pattern of a parameter without a compiler. Masonite's matches letters, digits, dots and hyphens only."""
 _MASONITE_DEFAULT = r"([\w.-]+)"
+LARGEST = 2**63 - 1
+"""The largest number that the compiler ``int`` matches: for a larger one, drivers of databases raise an exception."""
 _DOT_SEGMENTS = frozenset({".", ".."})
 """Parts of a path that match nothing: clients and proxies resolve them (RFC 3986, section 5.2.4)."""
 BODY, PUBLIC = "body", "public"
@@ -87,7 +89,7 @@ class RoutePattern:
         found: dict[str, Any] = {part.name: value for part, value in zip(names, values, strict=False)}
         for part in names[: len(values)]:
             if part.cast in ("int", "integer"):
-                found[part.name] = int(found[part.name])
+                found[part.name] = _whole(found[part.name])
         if self.route._should_cast:
             for part in names[: len(values)]:
                 cast = self.route._casts_map.get(part.name, self.route._base_casts_map.get(part.cast, str))
@@ -106,6 +108,14 @@ def _keys(route: Any) -> set[tuple[str, tuple[str, ...]]]:
     """Return the methods and shapes of a route, of which no other route may have one."""
     methods = [each for each in route.request_method if each != "head" or len(route.request_method) == 1]
     return {(method, shape) for shape in RoutePattern(0, route).shapes for method in methods}
+
+
+def _whole(text: str) -> int:
+    """Return the number that ``text`` spells. Raises ``ValueError`` for one that no database's column holds."""
+    number = int(text)
+    if number > LARGEST:
+        raise ValueError(f"a number above {LARGEST}")
+    return number
 
 
 @dataclass

@@ -160,7 +160,7 @@ def _paths(pattern: RoutePattern) -> Iterator[tuple[str, tuple[dict[str, Any], .
 
 def _schema(part: Any) -> dict[str, Any]:
     if part.cast in ("int", "integer"):
-        return {"type": "integer", "minimum": 0}
+        return {"type": "integer", "format": "int64", "minimum": 0}
     return {"type": "string", "pattern": f"^{part.pattern}$"} if part.cast else {"type": "string"}
 
 
