@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from package_tests.support.controllers import LIMIT, connect, wait_until
+from package_tests.support.controllers import LIMIT, connect, is_listening, wait_until
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import PROJECT, clean_environment, free_port, production
 from package_tests.support.signing import Key
@@ -80,6 +80,7 @@ def test_responses_go_on_and_lines_are_counted_while_the_log_is_not_read(issuer)
         port,
     ):
         os.close(write)
+        wait_until(lambda: is_listening(metrics_port))
         with connect(port) as connection:
             request = b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" * 200
             connection.settimeout(LIMIT)
