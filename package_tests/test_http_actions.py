@@ -424,6 +424,11 @@ def test_number_that_no_column_holds_is_404():
         (lambda: Route.get("/a", Actions.read).middleware("probe:@user"), "remove the @"),
         (lambda: Route.get("/a", Actions.read).middleware("probe:read write"), "separated by commas"),
         (lambda: Route.get("/a", Actions.read).middleware("body:20apples"), "write 4096, 64KB or 20MB"),
+        (lambda: Route.get("/a", Actions.read).middleware("jwt:"), "an argument is empty"),
+        (lambda: Route.get("/a", Actions.read).middleware("jwt:read,,write"), "an argument is empty"),
+        (lambda: Route.get("/a", Actions.read).middleware("probe:"), "an argument is empty"),
+        (lambda: Route.get("/a", Actions.read).middleware("public", "jwt"), "declared public, and guarded"),
+        (lambda: Route.get("/a", Actions.read).middleware("claims:a", "public"), "declared public, and guarded"),
     ],
 )
 def test_invalid_route_is_an_error_at_start(route, message):

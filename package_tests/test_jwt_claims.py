@@ -207,7 +207,7 @@ def test_guard_has_scopes_of_the_configured_claims():
 
 @pytest.mark.parametrize("scope", ['read:"orders"', "read:\\orders", "read:ord\u0435rs", "a,,b", "a\x7f"])
 def test_invalid_scope_of_a_route_is_an_error_at_start(scope):
-    with pytest.raises(RouteError, match="is not the name of a scope"):
+    with pytest.raises(RouteError, match=r"is not the name of a scope|an argument is empty"):
         respond([f"jwt:{scope}"], {})
 
 
@@ -231,6 +231,9 @@ def test_claims_middleware_requires_a_claim_of_a_valid_token(claims, status, err
 def test_invalid_requirement_of_a_route_is_an_error_at_start():
     with pytest.raises(RouteError, match="'roles=' is not name"):
         respond(["jwt", "claims:roles="], {})
+    for empty in ("claims", "claims:", "claims:roles=admin,"):
+        with pytest.raises(RouteError, match=r"requires nothing|argument is empty"):
+            respond(["jwt", empty], {})
 
 
 def test_claims_middleware_rejects_without_the_guard_too():

@@ -185,7 +185,9 @@ class ClaimsMiddleware:
 
     @staticmethod
     def check_arguments(requirements: Sequence[str]) -> None:
-        """Raise ``ValueError`` for an invalid requirement. The router calls this at start."""
+        """Raise ``ValueError`` for an invalid requirement, or without any. The router calls this at start."""
+        if not requirements:
+            raise ValueError("it requires nothing; name a claim, as in claims:roles=admin")
         for requirement in requirements:
             parse_required(requirement)
 

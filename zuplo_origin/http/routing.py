@@ -372,14 +372,19 @@ class Router(MasoniteRouter):
             raise RouteError(f"{route.url}: {error}") from None
         route.success_status, route.accepted_types = success_status(action), accepted_types(action)
         route.body_limit = None
+        keys = {each.partition(":")[0] for each in route.get_middlewares()}
+        if PUBLIC in keys and keys & {"jwt", "claims"}:
+            raise RouteError(f"{route.url}: it is declared public, and guarded; remove one of them")
         for specification in route.get_middlewares():
+            key, colon, arguments = specification.partition(":")
+            if colon and not all(arguments.split(",")):  # an empty constant in an f-string would require nothing
+                raise RouteError(f"{route.url}: {specification!r}: an argument is empty")
             classes, checked = self._middlewares.classes_for(specification)
             for middleware in classes:
                 try:
                     getattr(middleware, "check_arguments", len)(checked)
                 except ValueError as error:
                     raise RouteError(f"{route.url}: {specification!r}: {error}") from None
-            key, _, arguments = specification.partition(":")
             if any(argument.startswith("@") for argument in arguments.split(",")):
                 raise RouteError(f"{route.url}: {specification!r}: remove the @: arguments are not read from requests")
             if re.search(r"\s", arguments):
