@@ -422,7 +422,9 @@ def application(internet, monkeypatch, request):
     defaults = {"APP_ENV": "production", "JWT_ALGORITHMS": SETTINGS["JWT_ALGORITHMS"].default}
     made = project_application.__wrapped__(**defaults | SECTIONS[name])
     scopes = ",".join(PROVIDERS[name].scopes)
-    made.make("router").add(Route.get("/scoped", ProtectedController.show).middleware(f"jwt:{scopes}"))
+    made.make("router").add(
+        Route.get("/scoped", ProtectedController.show).middleware(f"jwt:{scopes}" if scopes else "jwt")
+    )
     made.make("router").add(Route.get("/other", ProtectedController.show).middleware("jwt:scope:of:others"))
     return made
 

@@ -115,11 +115,13 @@ def test_database_jobs_each_run_once_with_two_workers(server, project):
     (project / "storage/notes").unlink(missing_ok=True)
     settings = {"APP_KEY": APP_KEY, "APP_ENV": "production"}
     command = [sys.executable, "craft", "queue:work", "--driver", "database"]
-    workers = [
-        subprocess.Popen(command, cwd=project, env=clean_environment(**settings), stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    files = [project / f"worker-{number}.log" for number in range(2)]
+    workers = []
+    for file in files:
+        with open(file, "wb") as log:
+            workers.append(subprocess.Popen(command, cwd=project, env=clean_environment(**settings), stderr=log))
     try:
+        wait_until(lambda: all("queue_worker_started" in file.read_text() for file in files))
         seen = hammer(server.port, "/push?driver=database&", DATABASE_REQUESTS)
         wait_until(lambda: len(notes(project, "note")) >= DATABASE_TOTAL)
         assert seen == {200: DATABASE_TOTAL}
@@ -127,7 +129,8 @@ def test_database_jobs_each_run_once_with_two_workers(server, project):
     finally:
         for worker in workers:
             worker.terminate()
-        logs = [worker.communicate(timeout=30)[1] for worker in workers]
+            worker.wait(30)
+        logs = [file.read_text() for file in files]
 
     assert Counter(notes(project, "note")) == everyone(DATABASE_REQUESTS) and not rows(project, "failed_jobs")
     assert [worker.returncode for worker in workers] == [0, 0]
