@@ -8,14 +8,16 @@ import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from package_tests.support.controllers import wait_until
+from package_tests.support.controllers import Controller, project_with, wait_until
 from package_tests.support.issuer import Issuer, send
-from package_tests.support.project import copy_of_the_project, craft
+from package_tests.support.project import craft
 from package_tests.support.servers import ROOT, Server, free_port, production
 from package_tests.support.signing import Key
 from package_tests.support.wsgi_client import request
@@ -23,6 +25,45 @@ from zuplo_origin.gateway import GatewayReason
 from zuplo_origin.jwt.reasons import Reason
 
 NOW = int(time.time())
+SLOW = Controller(
+    "SlowController",
+    """
+import os
+import time
+
+from masonite.controllers import Controller
+
+
+def wait(name):
+    open(f"storage/{name}-begins", "w").close()
+    while not os.path.exists(f"storage/{name}-ends"):
+        time.sleep(0.01)
+
+
+class SlowController(Controller):
+    def wait(self):
+        wait("request")
+        return {}
+
+    def stream(self):
+        yield "first"
+        wait("stream")
+        yield "last"
+
+    def broken(self):
+        yield "first"
+        raise RuntimeError
+
+    def error(self):
+        raise RuntimeError
+""",
+    """[
+    Route.get("/wait", SlowController.wait).middleware("public"),
+    Route.get("/stream", SlowController.stream).middleware("public"),
+    Route.get("/broken", SlowController.broken).middleware("public"),
+    Route.get("/error", SlowController.error).middleware("public"),
+]""",
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +84,9 @@ def gone():
 
 @pytest.fixture(scope="module")
 def server(gateway, gone, tmp_path_factory):
-    """The production server of a project with a route that requires a scope."""
+    """The production server of a project with slow routes, and one that requires a scope."""
     folder = tmp_path_factory.mktemp("metrics")
-    project = copy_of_the_project(folder / "project")
+    project = project_with(SLOW, folder / "project")
     assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
     settings = {
         "JWT_ISSUER": f"{gateway.name},{gone.name}",
@@ -150,27 +191,78 @@ def test_keys_and_fetches_are_reported_by_issuer(server, gateway, gone):
     assert found["jwks_fetch_seconds_count", ("issuer", gateway.name)] >= 2
 
 
+def test_request_and_stream_are_in_flight_until_they_end(server):
+    storage = server.log.with_name("project") / "storage"
+    storage.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(server.get, "/wait"), threads.submit(server.get, "/stream")]
+        wait_until(lambda: (storage / "request-begins").exists() and (storage / "stream-begins").exists())
+        began = time.monotonic()
+        assert counted(server, "http_requests_in_flight") == 3  # and the one for the metrics
+        assert counted(server, "http_streams_open") == 1
+        seconds = time.monotonic() - began
+        for name in ("request", "stream"):
+            (storage / f"{name}-ends").touch()
+        assert [each.result()[0] for each in waiting] == [200, 200]
+
+    wait_until(lambda: counted(server, "http_streams_open") == 0)
+    assert counted(server, "http_requests_in_flight") == 1
+    for route in ("/wait", "/stream"):
+        assert counted(server, "http_request_duration_seconds_count", method="GET", route=route) == 1
+        assert counted(server, "http_request_duration_seconds_sum", method="GET", route=route) >= seconds
+
+
+def test_failed_requests_and_streams_are_not_in_flight(server):
+    assert server.get("/error")[0] == 500
+    with suppress(http.client.HTTPException, OSError):
+        server.get("/broken")
+    server.get("/stream", method="HEAD")
+    server.get("/nope")
+    server.get("/protected", method="POST", body=b"{}")
+
+    wait_until(lambda: counted(server, "http_streams_open") == 0)
+    wait_until(lambda: counted(server, "http_requests_in_flight") == 1)
+    assert counted(server, "http_request_duration_seconds_count", method="GET", route="/error") == 1
+    assert counted(server, "http_request_duration_seconds_count", method="GET", route="/broken") == 1
+
+
 def test_no_label_has_a_value_that_a_client_sent(server, gateway):
     reasons = {each.value for each in (*Reason, *GatewayReason)}
-    known = {gateway.name, "ok", "failed", "hit", "miss", "EdDSA", "other", "-", "GET", "OPTIONS"} | reasons
+    known = {
+        gateway.name,
+        "ok",
+        "failed",
+        "hit",
+        "miss",
+        "EdDSA",
+        "other",
+        "-",
+        "GET",
+        "HEAD",
+        "OPTIONS",
+        "POST",
+    } | reasons
     for method, path in (("X-EVIL", "/evil-1"), ("GET", "/evil-2?evil-3"), ("EVIL", "/protected"), ("OPTIONS", "/x")):
         server.get(path, {"Host": "evil-4", "X-Evil": "evil-5"}, method)
     text = server.get("/metrics")[2].decode()
 
     assert "evil" not in text.lower()
     values = {value for key in samples(text.encode()) for name, value in key[1:] if name not in ("issuer", "status")}
-    routes = {"/protected", "/orders", "/health/live", "/metrics"}
+    routes = set(json.loads(server.get("/openapi.json")[2])["paths"]) | {"/metrics", "/openapi.json"}
     assert values - known - routes == set()
 
 
-def test_documented_alerts_use_existing_metrics(server, gateway):
-    server.get("/protected", {"Authorization": f"Bearer {gateway.token(account='acme')}"})
-    table = [line for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("|")]
-    used = set(re.findall(r"\b(?:http|jwt|jwks)_[a-z_]+", "".join(table)))
+def test_alerts_and_dashboard_use_existing_metrics(server):
     text = server.get("/metrics")[2].decode()
+    existing = set(re.findall(r"^# TYPE (\w+) ", text, re.M)) | {"queue_jobs"}  # counted when the first job is pushed
+    rules = yaml.safe_load((ROOT / "deploy/prometheus-rules.yaml").read_text())["groups"][0]["rules"]
+    panels = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())["panels"]
+    queries = [rule["expr"] for rule in rules] + [query["expr"] for panel in panels for query in panel["targets"]]
+    used = [set(re.findall(r"\b(?:http|jwt|jwks|queue|log)_[a-z_]+", query)) for query in queries]
 
-    assert len(used) >= 8 and "jwks_cooldown_hits_total" in used
-    assert {name for name in used if f"# TYPE {re.sub('(_total|_bucket)$', '', name)}" not in text} == set()
+    assert len(queries) > 25 and all(used)
+    missing = {name for name in set.union(*used) if not {name, re.sub("(_total|_bucket)$", "", name)} & existing}
+    assert missing == set()
 
 
 def test_reload_keeps_counters_and_drops_gauges_of_ended_processes(server, gateway):

@@ -124,6 +124,7 @@ def test_every_request_is_exported_as_a_span_of_its_trace_before_the_server_ends
         server.get("/protected", {"Authorization": f"Bearer {good}", "traceparent": TRACEPARENT})
         server.get("/protected?token=secret", {"Authorization": "Bearer a.b.c", "User-Agent": "secret"})
         server.get("/secret")
+        posted = server.get("/protected", {"Authorization": f"Bearer {good}"}, "POST", b"{}")
         server.stop()
     lines = [json.loads(line) for line in server.output().splitlines()]
     collector.server.shutdown()
@@ -136,6 +137,7 @@ def test_every_request_is_exported_as_a_span_of_its_trace_before_the_server_ends
         exported[span.name, attributes["http.response.status_code"]] = span, attributes
     span, attributes = exported["GET /protected", 200]
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
+    assert posted[0] == 405 and exported["POST", 405]
     assert attributes == {"http.request.method": "GET", "http.route": "/protected", "http.response.status_code": 200}
     assert exported["GET /protected", 401][1]["jwt.refusal"] == "malformed" and exported["GET", 404]
     assert not any(part in body for body in collector.bodies for part in (b"secret", good.split(".")[2].encode()))

@@ -180,6 +180,13 @@ class Application(MasoniteApplication):
         with self.scope():
             return self.response_handler.admit(environ)  # type: ignore[no-any-return]
 
+    def wrap_handler(self, around: Callable[[Any], Any]) -> None:
+        """Replace the request handler by ``around(handler)``, a function that calls ``handler`` for each request."""
+        inner = self.response_handler
+        outer = around(inner)
+        outer.admit = inner.admit
+        self.set_response_handler(outer)
+
     def add_providers(self, *providers: Any) -> "Application":
         """Register ``providers``, in this order. Exit if one of them, or a middleware, cannot be used here."""
         from zuplo_origin.services.rejected import stop_if_rejected
@@ -505,11 +512,11 @@ class RequestHandler:
             scope.end()
 
     def _notify(self, request: Request, status: int, seconds: float) -> None:
-        try:
-            for observe in self.observers:
+        for observe in self.observers:
+            try:
                 observe(request, status, seconds)
-        except Exception:
-            log.exception("request_observer_failed", extra={"fields": {}})
+            except Exception:
+                log.exception("request_observer_failed", extra={"fields": {}})
 
     @cached_property
     def _gateway(self) -> Any:

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from zuplo_origin.gateway import GatewayReason
+from zuplo_origin.http.streams import Stream
 from zuplo_origin.jwks.observer import KeyObserver
 from zuplo_origin.jwt.reasons import Reason
 
@@ -18,6 +19,8 @@ from . import COUNTING_FOLDER
 from .logs import LineHandler
 
 _VERIFICATION = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1, 10)
+_REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_JOB = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 _FETCH = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -32,15 +35,25 @@ class Metrics(KeyObserver):
         self._requests = self._counter(
             "http_requests", "Responses, by method, route and status.", "method", "route", "status"
         )
-        self._request_counters: dict[tuple[str, str, int], Counter] = {}  # labels() takes a lock
+        self._durations = self._histogram(
+            "http_request_duration_seconds",
+            "Seconds from the call of the application to the end of its response, a stream's end included.",
+            _REQUEST,
+            "method",
+            "route",
+        )
+        self._by_response: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}  # labels() takes a lock
+        self._in_flight = self._number("http_requests_in_flight", "Requests that have no response yet.")
+        self._streams = self._number("http_streams_open", "Streamed responses that have not ended.")
         rejections = self._counter("jwt_refusals", "Requests that the guard rejected, by reason.", "reason")
         self._rejections = {reason: rejections.labels(reason.value) for reason in (*Reason, *GatewayReason)}
         self._jobs = self._counter("queue_jobs", "Jobs, by queue driver and outcome.", "driver", "outcome")
+        self._job_time = self._histogram("queue_job_seconds", "Seconds that a job ran.", _JOB, "driver")
         self._verification = self._histogram(
             "jwt_verification_seconds",
             "Seconds to verify an accepted token, including a wait for its key.",
-            "algorithm",
             _VERIFICATION,
+            "algorithm",
         )
         cache = self._counter("jwt_cache", "Look-ups in the cache of verified tokens, by outcome.", "outcome")
         self._cache = {True: cache.labels("hit"), False: cache.labels("miss")}
@@ -48,7 +61,7 @@ class Metrics(KeyObserver):
             "jwks_fetches", "Fetches of key sets, by issuer and outcome.", "issuer", "outcome"
         )
         self._fetch_time = self._histogram(
-            "jwks_fetch_seconds", "Seconds that a fetch of a key set took.", "issuer", _FETCH
+            "jwks_fetch_seconds", "Seconds that a fetch of a key set took.", _FETCH, "issuer"
         )
         self._unknown = self._counter(
             "jwks_unknown_keys", "Tokens with a key id that is not in the cached key set.", "issuer"
@@ -67,26 +80,54 @@ class Metrics(KeyObserver):
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(name, help, labels, registry=self.registry)
 
-    def _histogram(self, name: str, help: str, label: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, help, [label], buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
+
+    def _number(self, name: str, help: str) -> Gauge:
+        """Return a gauge whose value over several processes is the sum over those that are alive."""
+        return Gauge(name, help, multiprocess_mode="livesum", registry=self.registry)
 
     def _gauge(self, name: str, help: str) -> Gauge:
         """Return a gauge whose value over several processes is the lowest of those that are alive."""
         return Gauge(name, help, ["issuer"], multiprocess_mode="livemin", registry=self.registry)
 
+    def around(self, handler: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """Return a handler that calls ``handler``, and counts the requests and streams that have not ended."""
+
+        def handle(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            self._in_flight.inc()
+            response: Iterable[bytes] = ()
+            try:
+                response = handler(environ, start_response)
+            finally:
+                if isinstance(response, Stream):
+                    self._streams.inc()
+                else:
+                    self._in_flight.dec()
+            return response
+
+        return handle
+
     def __call__(self, request: Any, status: int, seconds: float) -> None:
-        """Count a response, and a rejection if the guard rejected the request."""
+        """Count and time a response, and count a rejection if the guard rejected the request."""
         labels = (request.method_label, request.route_label, status)
-        counter = self._request_counters.get(labels)
-        if counter is None:
-            counter = self._request_counters[labels] = self._requests.labels(*map(str, labels))
-        counter.inc()
+        found = self._by_response.get(labels)
+        if found is None:
+            counter = self._requests.labels(*map(str, labels))
+            found = self._by_response[labels] = counter, self._durations.labels(*labels[:2])
+        found[0].inc()
+        found[1].observe(seconds)
+        if request.streamed is not None:
+            self._streams.dec()
+            self._in_flight.dec()
         if request.rejected is not None:
             self._rejections[request.rejected.reason].inc()
 
-    def job(self, driver: str, outcome: str) -> None:
-        """Count a job: ``pushed``, ``rejected``, ``done``, ``retried`` or ``failed``."""
+    def job(self, driver: str, outcome: str, seconds: float | None = None) -> None:
+        """Count a job: ``pushed``, ``rejected``, ``done``, ``retried`` or ``failed``; time it if it has run."""
         self._jobs.labels(driver, outcome).inc()
+        if seconds is not None:
+            self._job_time.labels(driver).observe(seconds)
 
     def verified(self, algorithm: str, seconds: float) -> None:
         self._verification.labels(algorithm).observe(seconds)

@@ -95,4 +95,4 @@ def enable_tracing(application: Any) -> None:
     enabled = tracing(os.environ, application.make("config").get("application.name"))
     if enabled is not None:
         application.make("observers").append(enabled)
-        application.set_response_handler(enabled.around(application.response_handler))
+        application.wrap_handler(enabled.around)

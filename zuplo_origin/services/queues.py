@@ -134,10 +134,10 @@ def call_failed(application: Any, job: Any, description: dict[str, Any], error: 
         report("queue_job_failed", logging.ERROR, True, job=name_of(job), during="failed")
 
 
-def count(application: Any, driver: str, outcome: str) -> None:
-    """Count a job for the metric ``queue_jobs_total``, if metrics are enabled."""
+def count(application: Any, driver: str, outcome: str, began: float | None = None) -> None:
+    """Count a job for the metrics, if they are enabled; ``began`` is when it began to run (``time.monotonic``)."""
     if application.has("metrics"):
-        application.make("metrics").job(driver, outcome)
+        application.make("metrics").job(driver, outcome, None if began is None else time.monotonic() - began)
 
 
 class AsyncJobs:
@@ -216,11 +216,11 @@ class AsyncDriver(MasoniteAsyncDriver):
                     run(self.application, job, arguments, callback)
             except (Exception, SystemExit) as error:
                 report("queue_job_failed", logging.ERROR, True, **fields)
-                count(self.application, "async", "failed")
+                count(self.application, "async", "failed", began)
                 call_failed(self.application, job, {"obj": job, "args": arguments, "callback": callback}, error)
             else:
                 report("queue_job_done", ms=_ms(began), **fields)
-                count(self.application, "async", "done")
+                count(self.application, "async", "done", began)
 
     def consume(self, **options: Any) -> None:
         raise QueueException("the jobs of the queue driver 'async' run in the process that pushes them; no worker can")

@@ -1,6 +1,7 @@
 """Binds logs, metrics and traces."""
 
 from zuplo_origin.http.kernel import Provider
+from zuplo_origin.observability import enable_metrics
 from zuplo_origin.observability.logs import AccessLog
 from zuplo_origin.observability.tracing import enable_tracing
 
@@ -13,8 +14,4 @@ class ObservabilityProvider(Provider):
         enable_tracing(self.application)
         make("observers").append(AccessLog())
         if self.application.has("settings") and make("settings").metrics:
-            from zuplo_origin.observability.metrics import Metrics  # only if enabled: its library takes memory
-
-            metrics = Metrics()
-            self.application.bind("metrics", metrics)
-            make("observers").append(metrics)
+            enable_metrics(self.application)

@@ -8,6 +8,7 @@ from zuplo_origin.controllers import MetricsController, ResourceMetadataControll
 from zuplo_origin.factory import make_description, make_guard, make_key_sets, make_settings
 from zuplo_origin.http.errors import JsonExceptionHandler
 from zuplo_origin.http.kernel import Provider
+from zuplo_origin.observability import enable_metrics
 from zuplo_origin.observability.logs import AccessLog
 from zuplo_origin.observability.tracing import enable_tracing
 from zuplo_origin.settings import METADATA, BadSettings, read_settings
@@ -33,10 +34,7 @@ class FoundationProvider(Provider):
         enable_tracing(application)
         application.make("observers").append(AccessLog())
         if application.has("settings") and application.make("settings").metrics:
-            from zuplo_origin.observability.metrics import Metrics
-
-            application.bind("metrics", Metrics())
-            application.make("observers").append(application.make("metrics"))
+            enable_metrics(application)
 
 
 class TokenProvider(Provider):
