@@ -3,7 +3,7 @@
 Eight honest clients send GET, POST, uploads of 300 KB, and read streams, on the production server with two workers.
 After a quiet part (a sixth of the time), other processes attack: clients that drip headers, send half bodies, never
 read their responses, flood without a token, send forged tokens and unknown key ids, and send malformed requests. They
-share the processors with the server, so run it on a machine with four or more to compare the percentiles.
+stand for other machines, so they run at the lowest priority, and use the processor time that the server leaves.
 
 Prints, for both parts, the requests of the honest clients, how many failed, their median and 99th percentile, and the
 memory of the server. Exits with 1 if an honest request failed.
@@ -12,6 +12,7 @@ memory of the server. Exits with 1 if an honest request failed.
 import argparse
 import http.client
 import multiprocessing
+import os
 import random
 import resource
 import socket
@@ -110,6 +111,11 @@ class Honest:
         return slowest
 
 
+def start(attack: Callable[..., None], *arguments: object) -> None:
+    os.nice(19)
+    attack(*arguments)
+
+
 def hold(port: int, end: float, number: int, first: bytes, drip: bytes) -> None:
     """Keep `number` connections open that have sent `first`, and send `drip` on each every second."""
     clients: list[socket.socket] = []
@@ -175,7 +181,7 @@ def main() -> int:
         fork = multiprocessing.get_context("fork")
         end = time.time() + seconds * 5 / 6
         processes = [
-            fork.Process(target=attack, args=(server.port, end, *arguments), daemon=True)
+            fork.Process(target=start, args=(attack, server.port, end, *arguments), daemon=True)
             for attack, arguments in attacks(issuer.token(exp=int(time.time()) + 7200))
         ]
         for process in processes:
