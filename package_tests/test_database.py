@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -538,6 +539,44 @@ def test_memory_database_is_one_for_all_threads():
 
 
 # -- relationships ----------------------------------------------------------------------------------------------------
+
+
+def test_garbage_collector_does_not_wait_for_a_statement_of_another_thread(tmp_path):
+    """It holds the GIL: the writer that the statement waits for could not go on."""
+    install()
+    details = sqlite_details(tmp_path, options={"timeout": 10.0})
+    database = ConnectionResolver().set_connection_details({"default": "main", "main": details})
+    create_accounts(database)
+    writer = sqlite3.connect(details["database"], isolation_level=None, check_same_thread=False)
+    errors, is_waiting = [], threading.Event()
+
+    def write():
+        with application.scope():
+            builder = table(database)
+            with suppress(UniqueViolation):  # sqlite3 keeps the statement of a cursor that failed
+                builder.create({"id": 1, "balance": 0})
+            cycle = [builder]
+            cycle.append(cycle)
+            del builder, cycle
+            writer.execute("BEGIN IMMEDIATE")
+            is_waiting.set()
+            try:
+                table(database).where("id", 1).update({"balance": 7})
+            except QueryException as error:
+                errors.append(error)
+
+    application = make_application()
+    thread = threading.Thread(target=write)
+    thread.start()
+    is_waiting.wait(LIMIT)
+    for _ in range(4):  # one of them while the statement runs
+        time.sleep(0.1)
+        gc.collect()
+    writer.execute("COMMIT")
+    thread.join(LIMIT)
+    writer.close()
+
+    assert errors == [] and balance(database) == 7
 
 
 meeting = threading.Barrier(2)

@@ -69,7 +69,12 @@ class _Borrowed:
         lease = self._lease()
         try:
             with lease.statement() as self._connection:
-                return super().query(query, bindings, results)  # type: ignore[misc]
+                try:
+                    return super().query(query, bindings, results)  # type: ignore[misc]
+                finally:
+                    # Not by the garbage collector: it runs in any thread, holds the GIL, and would wait for the lock
+                    # of this connection, which another statement on it holds while it waits for SQLite's writer.
+                    connections.close(self.__dict__.get("_cursor"))
         except QueryException as error:
             if error.__cause__ is not None and lease.pool.driver.is_duplicate(error.__cause__):
                 raise UniqueViolation(str(error)) from error.__cause__
