@@ -8,7 +8,7 @@ from .errors import HttpException
 
 Action = TypeVar("Action", bound=Callable[..., Any])
 
-_RESPONSES, _TYPES = "__declared_responses__", "__accepted_types__"
+_RESPONSES, _TYPES, _HEADERS = "__declared_responses__", "__accepted_types__", "__request_headers__"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,17 @@ def accepts(*content_types: str) -> Callable[[Action], Action]:
         return action
 
     return declare
+
+
+def declare_header(action: Action, parameter: Mapping[str, Any], statuses: tuple[int, ...]) -> Action:
+    """Declare a header that ``action`` reads: its Parameter Object (OpenAPI), and the errors that it may cause."""
+    setattr(action, _HEADERS, (*request_headers(action), (parameter, statuses)))
+    return action
+
+
+def request_headers(action: Any) -> tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]:
+    """Return what ``declare_header`` has declared for ``action``."""
+    return getattr(action, _HEADERS, ())
 
 
 def responses_of(action: Any) -> tuple[DeclaredResponse, ...]:

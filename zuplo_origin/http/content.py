@@ -3,7 +3,7 @@
 import io
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 from urllib.parse import parse_qs
 
@@ -102,6 +102,22 @@ class Content:
             file = self._open()
             self._bytes = file.read()
         return self._bytes
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Return the body in chunks of ``size`` bytes, the last one shorter, each read when it is wanted."""
+        file = self._open()
+
+        def read() -> Iterator[bytes]:
+            position = 0
+            while True:
+                file.seek(position)  # other methods may have read in the meantime
+                chunk = file.read(size)
+                if not chunk:
+                    return
+                position += len(chunk)
+                yield chunk
+
+        return read()
 
     def json(self) -> Any:
         """Return the value of a JSON body (RFC 8259, and RFC 7493 for what two parsers may read in two ways)."""

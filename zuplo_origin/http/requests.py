@@ -4,7 +4,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qs
@@ -249,6 +249,10 @@ class Request(MasoniteRequest):
     def body(self) -> bytes:
         """Return the body as it was sent, of any type."""
         return self.content.raw()
+
+    def chunks(self, size: int = 65536) -> Iterator[bytes]:
+        """Return the body in chunks of ``size`` bytes, for one that is larger than the memory that it may take."""
+        return self.content.chunks(size)
 
     def json(self) -> Any:
         """Return the value of a JSON body: an object, a list, or any other."""

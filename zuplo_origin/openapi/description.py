@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, get_origin, get_type_hints
 
 from zuplo_origin.guard import ERROR_RESPONSES
-from zuplo_origin.http.actions import DeclaredResponse, accepted_types, responses_of
+from zuplo_origin.http.actions import DeclaredResponse, accepted_types, request_headers, responses_of
 from zuplo_origin.http.errors import phrase
 from zuplo_origin.http.routing import RoutePattern, Router
 from zuplo_origin.jwt.reasons import Reason
@@ -49,6 +49,7 @@ class Operation:
     model: Any = None
     accepted: tuple[str, ...] = ()
     responses: tuple[DeclaredResponse, ...] = (DeclaredResponse(200, Any),)
+    errors: tuple[int, ...] = ()
 
 
 def operations(routes: list[Any]) -> list[Operation]:
@@ -96,6 +97,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
     docstring = (inspect.getdoc(action) or "").replace("``", "`")
     summary, _, description = docstring.partition("\n")
     name = operation_id(method, path)
+    headers = request_headers(action)
     return Operation(
         path,
         method,
@@ -103,7 +105,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         group.removesuffix("Controller"),
         summary.strip() or name,
         description.strip(),
-        parameters,
+        parameters + tuple(dict(parameter) for parameter, _ in headers),
         scopes_of_route(route),
         any(each.partition(":")[0] == CLAIMS for each in route.get_middlewares()),
         "public" in route.get_middlewares(),
@@ -111,6 +113,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         route.model,
         accepted_types(action),
         _responses(action),
+        tuple(status for _, statuses in headers for status in statuses),
     )
 
 
@@ -232,7 +235,7 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
         made["description"] = operation.description
     if operation.is_deprecated:
         made["deprecated"] = True
-    statuses = {400, 404, 500}
+    statuses = {400, 404, 500, *operation.errors}
     parameters = list(operation.parameters)
     if operation.method in WITH_BODY:
         made["requestBody"] = _body(operation, schemas)

@@ -36,6 +36,7 @@ MODULES = {
     "ValidationProvider": "validation",
     "ViewProvider": "views",
     "compact": "helpers",
+    "idempotent": "idempotency",
 }
 """Names that users import from here, to the module of this package that defines them."""
 

@@ -43,6 +43,10 @@ def complete(application: Any, middleware: Iterable[Any]) -> None:
         from .helpers import mend_compact
 
         mend_compact()
+    if f"{__package__}.idempotency" in sys.modules:
+        from .idempotency import check_store
+
+        check_store(application)
     if not application.has("database") and is_server(application):
         stop(_lacks_database_provider(application))
     for each in middleware:
