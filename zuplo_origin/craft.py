@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from dotenv import load_dotenv
 
 USE_DEVELOPMENT_SERVER = ("jwt:inspect", "jwks:show")
 """Commands that use the issuer of a running development server when ``JWT_ISSUER`` is not set."""
+CANNOT_START = 3
+"""The exit status for an application that cannot be loaded, as in ``zuplo_origin.settings``."""
 RELOAD = 3
 """The exit status with which a process asks Werkzeug's reloader to restart it."""
 
@@ -61,24 +62,30 @@ def join_negative_numbers(arguments: list[str]) -> list[str]:
 
 
 def load_application(root: Path) -> Any:
-    """Return ``wsgi.application``.
+    """Return ``wsgi.application``. If it cannot be loaded, print why, and exit.
 
-    Under the development server's reloader, print the traceback of a file that cannot be imported, and wait until a
-    file changes. Otherwise the server would exit.
+    Under the development server's reloader, wait until a file changes first. Otherwise the server would exit.
     """
     is_reloaded = os.environ.get("WERKZEUG_RUN_MAIN") == "true"
     before = _modification_times(root) if is_reloaded else {}  # a file may change again while it is imported
     try:
         from wsgi import application
-    except Exception:
-        if not is_reloaded:
-            raise
-        traceback.print_exc()
-        reloader = os.getppid()
-        while _modification_times(root) == before and os.getppid() == reloader:
-            time.sleep(0.5)
-        raise SystemExit(RELOAD) from None
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception):
+            from zuplo_origin.faults import print_fault
+
+            print_fault(error, root)
+        if is_reloaded:
+            _wait_for_change(root, before)
+            raise SystemExit(RELOAD) from None
+        raise SystemExit(CANNOT_START if isinstance(error, Exception) else error.code) from None
     return application
+
+
+def _wait_for_change(root: Path, before: dict[Path, float]) -> None:
+    reloader = os.getppid()
+    while _modification_times(root) == before and os.getppid() == reloader:
+        time.sleep(0.5)
 
 
 def _modification_times(root: Path) -> dict[Path, float]:

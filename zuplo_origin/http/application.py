@@ -189,13 +189,20 @@ class Application(MasoniteApplication):
 
     def add_providers(self, *providers: Any) -> "Application":
         """Register ``providers``, in this order. Exit if one of them, or a middleware, cannot be used here."""
+        from zuplo_origin.faults import problems_with_order, problems_with_providers
         from zuplo_origin.services.rejected import stop_if_rejected
-        from zuplo_origin.services.start import complete
+        from zuplo_origin.services.start import complete, stop
 
         if not self.has("commands"):
             self.bind("commands", NoCommands())
+        stop(problems_with_providers(providers))
         stop_if_rejected(providers, self._middleware())
-        super().add_providers(*providers)
+        bound_settings = None
+        for number, provider in enumerate(providers):
+            super().add_providers(provider)
+            if bound_settings is None and (self.has("settings") or self.has("settings.problems")):
+                bound_settings = number
+        stop(problems_with_order([each.__name__ for each in providers], bound_settings))
         stop_if_rejected((), self._middleware())  # those that providers have added
         complete(self, self._middleware())
         return self

@@ -4,18 +4,19 @@ import importlib
 import logging
 import os
 import pkgutil
+from inspect import isclass
 from typing import Any
 
 from masonite.configuration import Configuration as MasoniteConfiguration
 from masonite.foundation.CoreKernel import CoreKernel
-from masonite.loader import Loader
+from masonite.loader import Loader as MasoniteLoader
 from masonite.utils.structures import data
 
 from zuplo_origin import __version__
 
 from .application import RequestHandler
 from .requests import RequestLogRecord
-from .routing import Middlewares, Router
+from .routing import Middlewares, RouteError, Router
 
 
 class Provider:
@@ -50,6 +51,34 @@ class Configuration(MasoniteConfiguration):
             for name, value in vars(module).items():
                 if name.isupper() and not name.startswith("_"):
                     self.set(f"{found.name}.{name.lower()}", value)
+
+
+class Loader(MasoniteLoader):
+    """Masonite's ``Loader``, which finds the controllers that routes name as strings.
+
+    An exception in a module is raised as it is: Masonite prints a part of it, and raises another one.
+    """
+
+    def get_modules(self, files_or_directories: Any, raise_exception: bool = False) -> dict[str, Any]:
+        if not raise_exception:
+            return super().get_modules(files_or_directories)  # type: ignore[no-any-return]
+        folders = files_or_directories if isinstance(files_or_directories, list) else [files_or_directories]
+        found = {}
+        for folder in folders:
+            package = importlib.import_module(folder.strip("/").replace("/", "."))
+            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                found[module.name.rpartition(".")[2]] = importlib.import_module(module.name)
+        return found
+
+    def find(self, class_instance: Any, paths: Any, class_name: str, raise_exception: bool = False) -> Any:
+        if not raise_exception:
+            return super().find(class_instance, paths, class_name)
+        for folder in paths if isinstance(paths, list) else [paths]:
+            for module in self.get_modules(folder, True).values():
+                found = getattr(module, class_name, None)
+                if isclass(found) and issubclass(found, class_instance):
+                    return found
+        raise RouteError(f"there is no {class_instance.__name__.lower()} {class_name!r} in {paths}")
 
 
 class FrameworkKernel(CoreKernel):

@@ -1,7 +1,9 @@
 """Routes: their patterns, the tree that looks them up, and their middleware."""
 
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -9,6 +11,7 @@ from typing import Any
 
 from masonite.exceptions import RouteMiddlewareNotFound
 from masonite.middleware import MiddlewareCapsule
+from masonite.routes import HTTPRoute
 from masonite.routes import Router as MasoniteRouter
 from masonite.utils.collections import flatten
 
@@ -102,6 +105,35 @@ class RoutePattern:
 def label(route: Any) -> str:
     """Return a route as ``GET /orders/@id``, for messages."""
     return f"{next((each for each in route.request_method if each != 'head'), 'head').upper()} {route.url}"
+
+
+def _record_places() -> None:
+    """Let each route keep file and line of the call that made it, as ``place``, for messages."""
+    find_controller = HTTPRoute._find_controller
+
+    def recorded(self: Any, controller: Any) -> None:
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("masonite."):
+            frame = frame.f_back
+        self.place = frame.f_code.co_filename, frame.f_lineno
+        if isinstance(controller, str) and controller.count("@") > 1:
+            raise RouteError(f"{self.url}: {controller!r} is not Controller@action")
+        find_controller(self, controller)
+
+    HTTPRoute._find_controller = recorded
+
+
+_record_places()
+
+
+@contextmanager
+def _naming_its_place(route: Any) -> Iterator[None]:
+    """Give an exception the place of ``route``."""
+    try:
+        yield
+    except Exception as error:
+        error.place = getattr(route, "place", None)  # type: ignore[attr-defined]
+        raise
 
 
 def _keys(route: Any) -> set[tuple[str, tuple[str, ...]]]:
@@ -288,7 +320,8 @@ class Router(MasoniteRouter):
         """Register routes or lists of routes. Raises ``RouteError`` if one is invalid."""
         added = flatten(list(routes))
         for route in added:
-            self._check(route)
+            with _naming_its_place(route):
+                self._check(route)
         taken: dict[Any, Any] = {}
         for route in self._routes:
             taken |= dict.fromkeys(_keys(route), route)
@@ -296,7 +329,10 @@ class Router(MasoniteRouter):
             keys = _keys(route)
             for key in keys:
                 if key in taken:
-                    raise RouteError(f"{label(route)} and {label(taken[key])} are the same route; remove one of them")
+                    with _naming_its_place(route):
+                        raise RouteError(
+                            f"{label(route)} and {label(taken[key])} are the same route; remove one of them"
+                        )
             taken |= dict.fromkeys(keys, route)
         self.routes = [*self._routes, *added]
 

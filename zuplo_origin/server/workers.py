@@ -22,6 +22,7 @@ import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvloop
@@ -30,8 +31,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
+from zuplo_origin.faults import explain, print_fault, problems_with_server
 from zuplo_origin.health import readiness
-from zuplo_origin.http.routing import RouteError
 from zuplo_origin.observability import COUNTING_FOLDER
 from zuplo_origin.observability.logs import Event, set_up, warn_of_open_routes
 from zuplo_origin.settings import CANNOT_START, BadSettings, Settings, read_settings
@@ -209,20 +210,22 @@ def run_worker(settings: Settings, index: int, pipes: Pipes, ready: Connection) 
 
 
 def _load_application(pipes: Pipes) -> Any:
-    """Return ``wsgi.application``. If it cannot be loaded, report the cause to the supervisor, and raise.
-
-    An invalid route is a message without a traceback, as invalid settings are.
-    """
+    """Return ``wsgi.application``. If it cannot be loaded, print the cause, report it to the supervisor, and exit."""
     try:
         from wsgi import application
-    except RouteError as error:
-        pipes.write_failure(error)
-        print(f"Cannot start: {error}", file=sys.stderr)
-        raise SystemExit(CANNOT_START) from None
     except Exception as error:
-        pipes.write_failure(f"{type(error).__name__}: {error}")
-        raise
+        _fail(error, pipes)
+        raise SystemExit(CANNOT_START) from None
+    if problem := next(problems_with_server(application), None):
+        print(f"Cannot start: {problem}", file=sys.stderr)
+        pipes.write_failure(problem)
+        raise SystemExit(CANNOT_START)
     return application
+
+
+def _fail(error: Exception, pipes: Pipes) -> None:
+    print_fault(error, Path.cwd())
+    pipes.write_failure(explain(error, Path.cwd()))
 
 
 async def _serve(application: Any, settings: Settings, pipes: Pipes, ready: Connection) -> None:
@@ -377,6 +380,9 @@ def main(pipes: Pipes, addresses: str | None = None) -> int:
         print(bad, file=sys.stderr)
         pipes.write_failure(bad)
         return 1
+    except Exception as error:  # a module in config/ cannot be imported
+        _fail(error, pipes)
+        return 1
     if (problem := _problem_with_environment(settings, addresses)) is not None:
         print(problem, file=sys.stderr)
         pipes.write_failure(problem)
@@ -390,8 +396,8 @@ def main(pipes: Pipes, addresses: str | None = None) -> int:
     try:
         _import_shared_modules()
     except Exception as error:
-        pipes.write_failure(f"{type(error).__name__}: {error}")
-        raise
+        _fail(error, pipes)
+        return 1
     os.set_blocking(pipes.report, False)
     for pipe in pipes:
         os.set_inheritable(pipe, False)

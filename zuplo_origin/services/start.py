@@ -13,12 +13,14 @@ def configured(application: Any, path: str) -> Any:
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 
-def stop(problems: Iterable[str], title: str = "Cannot start.") -> None:
-    """Print ``title`` and ``problems``, and exit; return if there are none."""
+def stop(problems: Iterable[str], title: str | None = None) -> None:
+    """Print ``title`` and ``problems``, and exit; return if there are none. One problem without a title is one line."""
     found = list(problems)
-    if found:
-        print("\n  ".join([title, *found]), file=sys.stderr)
-        raise SystemExit(CANNOT_START)
+    if not found:
+        return
+    lines = [f"Cannot start: {found[0]}"] if title is None and len(found) == 1 else [title or "Cannot start.", *found]
+    print("\n  ".join(lines), file=sys.stderr)
+    raise SystemExit(CANNOT_START)
 
 
 def is_server(application: Any) -> bool:
@@ -49,9 +51,15 @@ def complete(application: Any, middleware: Iterable[Any]) -> None:
         check_store(application)
     if not application.has("database") and is_server(application):
         stop(_lacks_database_provider(application))
+    from zuplo_origin.faults import problems_with_guard, problems_with_middleware
+
+    middleware = list(middleware)
+    stop(problems_with_middleware(middleware))
     for each in middleware:
         if hasattr(each, "at_start"):
             each.at_start(application)
+    if is_server(application):
+        stop(problems_with_guard(application))
 
 
 def _lacks_database_provider(application: Any) -> Iterator[str]:

@@ -16,6 +16,7 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
+from zuplo_origin.faults import problems_with_server
 from zuplo_origin.http.errors import ERROR_PAGE
 from zuplo_origin.observability.logs import warn_of_open_routes
 from zuplo_origin.settings import raw_value
@@ -39,6 +40,8 @@ class ServeCommand(PlainCommand):
         host, port = self.option("host"), self.option("port")
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             return self.fail(f"--port: invalid value {port!r}; expected a number from 1 to 65535")
+        if problem := next(problems_with_server(self.app), None):
+            return self.fail(problem)
         if not self.app.has("settings"):
             if os.environ.get("APP_ENV") != "local" or os.environ.get("JWT_ISSUER"):
                 self.line_error(self.app.make("settings.problems"))
