@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import threading
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from masonite.cache import Cache as MasoniteCache
 from zuplo_origin.http.errors import HttpException
 from zuplo_origin.http.kernel import Provider
 
-from .start import configured, is_server, stop
+from .start import configured, name_of_setting, problem_with_number
 
 log = logging.getLogger("zuplo_origin.cache")
 
@@ -205,17 +206,25 @@ class Cache(MasoniteCache):
         return self.store(store).forever(*arguments, **named)
 
 
-def problems_of(stores: Any) -> list[str]:
-    """Return a sentence for each fault of ``STORES`` in ``config/cache.py``."""
+def problems_of(stores: Any, own: Iterable[str] = ()) -> list[str]:
+    """Return a sentence for each fault of ``STORES`` in ``config/cache.py``. ``own`` are drivers of the user's."""
     if not isinstance(stores, dict) or "default" not in stores:
         return ["config/cache.py: STORES not set; expected a dict with the stores, and the name of one as 'default'"]
     found = []
     if stores["default"] not in stores or stores["default"] == "default":
         found.append(f"config/cache.py: default: invalid value {stores['default']!r}; expected the name of a store")
     for name, options in stores.items():
-        if name == "default" or (name != stores["default"] and options.get("driver") == "memcached"):
+        if name == "default":
+            continue
+        if not isinstance(options, dict):
+            found.append(f"config/cache.py: {name}: invalid value {str(options)[:80]!r}; expected a dict of options")
+            continue
+        if name != stores["default"] and options.get("driver") == "memcached":
             continue  # Masonite's file has a store for each driver
-        if options.get("driver") not in DRIVERS:
+        port = options.get("port")
+        place = name_of_setting(f"config/cache.py: {name}: port", "REDIS_PORT", port)
+        found += problem_with_number(place, port, 1, 65535)
+        if options.get("driver") not in (*DRIVERS, *own):
             found.append(f"config/cache.py: {name}: invalid driver {options.get('driver')!r}; expected file or redis")
         elif options["driver"] == "file" and not options.get("location"):
             found.append(f"config/cache.py: {name}: location not set; expected a folder")
@@ -225,8 +234,10 @@ def problems_of(stores: Any) -> list[str]:
 class CacheProvider(Provider):
     """Binds ``cache``."""
 
+    def problems_at_start(self) -> list[str]:
+        cache = self.application.make("cache")
+        return problems_of(cache.store_config, cache.drivers)
+
     def register(self) -> None:
         stores = configured(self.application, "cache.stores")
-        if is_server(self.application):
-            stop(problems_of(stores))
         self.application.bind("cache", Cache(self.application, stores))

@@ -4,7 +4,7 @@
 and ``config/database.py`` stay as Masonite documents them.
 """
 
-import sys
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,10 +16,10 @@ from masoniteorm.exceptions import QueryException
 from masoniteorm.query import QueryBuilder
 
 from zuplo_origin.http.kernel import Provider
-from zuplo_origin.settings import CANNOT_START
 
 from . import connections
 from .connections import DatabaseUnavailable, Lease, Pool, UniqueViolation
+from .start import configured, name_of_setting, problem_with_number, stop
 
 __all__ = ["DatabaseProvider", "DatabaseUnavailable", "UniqueViolation", "install"]
 
@@ -206,6 +206,41 @@ def install() -> None:
         _isolate(kind)
 
 
+def problems_of(databases: Any) -> Iterator[str]:
+    """Yield a sentence for each fault of ``DATABASES`` in ``config/database.py``."""
+    place, known = "config/database.py", "sqlite, postgres or mysql"
+    if not isinstance(databases, Mapping):
+        yield f"{place}: DATABASES: invalid value; expected a dict of connections"
+        return
+    default = databases.get("default")
+    names = [name for name in databases if name != "default"]
+    if default not in names:
+        name = next(
+            (each for each in ("DB_CONNECTION", "DB_DRIVER") if default and os.environ.get(each) == default), None
+        )
+        expected = f"expected a connection of this file: {', '.join(names)}"
+        yield f"{name or f'{place}: default'}: invalid value {str(default)[:80]!r}; {expected}"
+    for name in names:
+        details = databases[name]
+        if not isinstance(details, Mapping):
+            yield f"{place}: {name}: invalid value; expected a dict of options"
+            continue
+        driver = details.get("driver")
+        if name != default and driver == "mssql":
+            continue  # Masonite's file has a connection for each driver
+        if driver not in connections.DRIVERS:
+            yield f"{place}: {name}: invalid driver {str(driver)[:80]!r}; expected {known}"
+            continue
+        if name == default and not details.get("database"):
+            yield f"{place}: {name}: database not set"
+        if driver != "sqlite":
+            port = details.get("port")
+            variable = name_of_setting(f"{place}: {name}: port", "DB_PORT", port)
+            yield from problem_with_number(variable, port, 1, 65535)
+        size = details.get("connection_pooling_max_size")
+        yield from problem_with_number(f"{place}: {name}: connection_pooling_max_size", size, 1)
+
+
 class DatabaseProvider(Provider):
     """Makes the ORM safe under threads. Named in ``config/providers.py``, after ``SettingsProvider``.
 
@@ -216,8 +251,9 @@ class DatabaseProvider(Provider):
     def register(self) -> None:
         database = self.application.make("config").get("database.db")
         if database is None:
-            print("Cannot start: DatabaseProvider needs config/database.py with DATABASES and DB.", file=sys.stderr)
-            raise SystemExit(CANNOT_START)
+            stop(["DatabaseProvider needs config/database.py with DATABASES and DB."])
+        if (databases := configured(self.application, "database.databases")) is not None:
+            stop(problems_of(databases))
         install()
         self.application.bind("database", database)
         self.application.bind("resolver", database)  # Masonite's name

@@ -9,7 +9,7 @@ from masonite.hashing.drivers import Argon2Hasher, BcryptHasher
 from zuplo_origin.http.errors import HttpException
 from zuplo_origin.http.kernel import Provider
 
-from .start import configured, is_server, stop
+from .start import configured, stop
 
 DEFAULT = {"default": "bcrypt", "bcrypt": {"rounds": 12}}
 """Used if ``HASHING`` is not set."""
@@ -63,8 +63,7 @@ class HashServiceProvider(Provider):
 
     def register(self) -> None:
         hashing = configured(self.application, "application.hashing") or DEFAULT
-        if is_server(self.application):
-            stop(problems_of(hashing))
+        stop(problems_of(hashing))
         hasher = Hash(self.application).set_configuration(hashing)
         hasher.add_driver("bcrypt", BcryptHasher())
         hasher.add_driver("argon2", Argon2Hasher())

@@ -1,13 +1,14 @@
 """Masonite's ``Log`` through the application's own log."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from masonite.exceptions import InvalidConfigurationSetup
 
 from zuplo_origin.http.kernel import Provider
 
-from .start import configured
+from .start import configured, stop
 
 LEVELS = {
     "debug": 10,
@@ -66,6 +67,7 @@ class Logger(Channel):
     def __init__(self, channels: Any) -> None:
         super().__init__(logging.getLogger("app"))
         self._channels: dict[str, Any] = dict(channels or {})
+        self._accepts_any = not self._channels
         default = self._channels.get("default", {}).get("level")
         for name, level in (("NOTICE", 25), ("ALERT", 60), ("EMERGENCY", 70)):
             logging.addLevelName(level, name)
@@ -75,7 +77,12 @@ class Logger(Channel):
                 logging.getLogger(f"app.{name}").setLevel(_level(options.get("level") or default))
 
     def channel(self, name: str) -> Channel:
-        """Return a channel of ``config/logging.py``. Raises Masonite's ``InvalidConfigurationSetup`` without one."""
+        """Return a channel of ``config/logging.py``. Without that file, any name is one.
+
+        Raises Masonite's ``InvalidConfigurationSetup`` if the file has no channel ``name``.
+        """
+        if self._accepts_any:
+            return Channel(logging.getLogger("app" if name == "default" else f"app.{name}"))
         if name not in self._channels:
             raise InvalidConfigurationSetup(f"No config for channel '{name}' in config/logging.py !")
         options = self._channels[name]
@@ -95,8 +102,28 @@ def _level(name: Any) -> int:
     return LEVELS.get(str(name or "info").lower(), logging.INFO)
 
 
+def problems_of(channels: Any) -> Iterator[str]:
+    """Yield a sentence for each fault of ``CHANNELS`` in ``config/logging.py``."""
+    place = "config/logging.py"
+    if not isinstance(channels, dict):
+        yield f"{place}: CHANNELS: invalid value {str(channels)[:80]!r}; expected a dict of channels"
+        return
+    for name, options in channels.items():
+        if not isinstance(options, dict):
+            yield f"{place}: {name}: invalid value {str(options)[:80]!r}; expected a dict such as {{'level': 'info'}}"
+            continue
+        level = options.get("level")
+        if level is not None and str(level).lower() not in LEVELS:
+            yield f"{place}: {name}: level: invalid value {str(level)[:80]!r}; expected one of {', '.join(LEVELS)}"
+        for each in options.get("channels") or [] if options.get("driver") == "stack" else []:
+            if each not in channels:
+                yield f"{place}: {name}: channels: there is no channel {each!r}"
+
+
 class LoggingProvider(Provider):
     """Binds ``logger``. Unhandled exceptions are logged without it."""
 
     def register(self) -> None:
-        self.application.bind("logger", Logger(configured(self.application, "logging.channels")))
+        channels = configured(self.application, "logging.channels")
+        stop(problems_of(channels if channels is not None else {}))
+        self.application.bind("logger", Logger(channels))

@@ -6,7 +6,7 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from copy import copy
 from email.errors import MessageError
@@ -29,7 +29,8 @@ from masonite.mail.drivers import TerminalDriver as MasoniteTerminalDriver
 from zuplo_origin.http.errors import HttpException
 from zuplo_origin.http.kernel import Provider
 
-from .common import own_copy, read, stop
+from .common import own_copy, read
+from .start import name_of_setting, problem_with_number, sends_mail
 
 TIMEOUT = 10.0
 """Seconds for each step with a mail server, unless the driver's option ``timeout`` says otherwise."""
@@ -309,8 +310,47 @@ class MockMail(MasoniteMockMail, Mail):
         return self
 
 
+def problems_of(drivers: dict[str, Any], known: Iterable[str], is_used: bool) -> Iterator[str]:
+    """Yield a sentence for each fault of ``DRIVERS`` in ``config/mail.py``.
+
+    ``known`` are the drivers that there are. Values that are not set are faults only if mails are sent.
+    """
+    place, default, known = "config/mail.py", drivers.get("default"), list(known)
+    if default not in known or not isinstance(drivers.get(str(default)), dict):
+        name = name_of_setting(f"{place}: default", "MAIL_DRIVER", default)
+        known = [each for each in known if isinstance(drivers.get(each), dict)]
+        yield f"{name}: invalid driver {str(default)[:80]!r}; expected {_listed(known)}"
+    for driver, options in drivers.items():
+        if driver == "default":
+            continue
+        if not isinstance(options, dict):
+            yield f"{place}: {driver}: invalid value {str(options)[:80]!r}; expected a dict of options"
+            continue
+        port = options.get("port")
+        yield from problem_with_number(name_of_setting(f"{place}: {driver}: port", "MAIL_PORT", port), port, 1, 65535)
+        yield from problem_with_number(f"{place}: {driver}: timeout", options.get("timeout"), 0.01, whole=False)
+    smtp, mailgun = drivers.get("smtp"), drivers.get("mailgun")
+    if is_used and default == "smtp" and isinstance(smtp, dict) and not smtp.get("host"):
+        yield f"{place}: smtp: host not set; set MAIL_HOST, or the variable that this file reads, to a mail server"
+    if is_used and default == "mailgun" and isinstance(mailgun, dict):
+        for option in ("domain", "secret"):
+            if not mailgun.get(option):
+                yield f"{place}: mailgun: {option} not set"
+        region = str(mailgun.get("region") or "us").lower()
+        if not mailgun.get("endpoint") and region not in MailgunDriver.ENDPOINTS:
+            yield f"{place}: mailgun: region: invalid value {region[:80]!r}; expected us or eu"
+
+
+def _listed(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "a driver"
+
+
 class MailProvider(Provider):
     """Binds ``mail``, with the drivers of ``config/mail.py``."""
+
+    def problems_at_start(self) -> Iterator[str]:
+        mail = self.application.make("mail")
+        return problems_of(mail.driver_config, mail.drivers, sends_mail(self.application))
 
     def register(self) -> None:
         application, drivers = self.application, read(self.application, "mail.drivers")
@@ -318,7 +358,5 @@ class MailProvider(Provider):
         mail.add_driver("smtp", SMTPDriver(application))
         mail.add_driver("mailgun", MailgunDriver(application))
         mail.add_driver("terminal", TerminalDriver(application))
-        if drivers.get("default") not in drivers:
-            stop(f"config/mail.py: DRIVERS has no driver {drivers.get('default')!r}, its default")
         application.scoped("mail", Mail, lambda: copy(mail))
         application.bind("mock.mail", MockMail(application).set_configuration(drivers))

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import requests
@@ -19,6 +19,7 @@ from masonite.queues import Queueable, ShouldQueue
 from zuplo_origin.http.kernel import Provider
 
 from .common import own_copy, read
+from .start import problem_with_connection
 
 TIMEOUT = 10.0
 """Seconds for each step with another service, unless the driver's option ``timeout`` says otherwise."""
@@ -259,6 +260,12 @@ class MockNotification(MasoniteMockNotification, NotificationManager):
 
 class NotificationProvider(Provider):
     """Binds ``notification``, with the drivers of ``config/notification.py``. Queued ones need ``QueueProvider``."""
+
+    def problems_at_start(self) -> Iterator[str]:
+        """Yield a sentence if the table of notifications is in a connection that there is not."""
+        options = (self.application.make("notification").driver_config or {}).get("database")
+        name = options.get("connection") if isinstance(options, dict) else options
+        return problem_with_connection(self.application, "config/notification.py: database: connection", name)
 
     def register(self) -> None:
         application = self.application

@@ -3,6 +3,7 @@
 import atexit
 import hmac
 import logging
+import os
 import pickle
 import signal
 import threading
@@ -26,8 +27,8 @@ from zuplo_origin.http.kernel import Provider
 from zuplo_origin.http.requests import REQUEST_ID
 from zuplo_origin.settings import SHORTEST_KEY, raw_value
 
-from .common import own_log_id, read, stop
-from .start import is_server
+from .common import own_log_id, read
+from .start import configured, is_server, name_of_setting, problem_with_connection, problem_with_number, stop
 
 log = logging.getLogger("zuplo_origin.queue")
 
@@ -593,21 +594,53 @@ class MockQueue(Queue):
         return self
 
 
+def problems_of(application: Any, drivers: dict[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each fault in the options of ``DRIVERS`` in ``config/queue.py``."""
+    place = "config/queue.py"
+    for name in ("async", "database"):
+        options = drivers.get(name, {})
+        if not isinstance(options, dict):
+            yield f"{place}: {name}: invalid value {str(options)[:80]!r}; expected a dict of options"
+            continue
+        for option in ("attempts", "workers", "size"):
+            yield from problem_with_number(f"{place}: {name}: {option}", options.get(option), 1)
+        for option, low in (("poll", 0), ("retry_after", 0.1)):
+            yield from problem_with_number(f"{place}: {name}: {option}", options.get(option), low, whole=False)
+        if name == "async":
+            if options.get("mode") not in (None, "threading"):
+                yield f"{place}: the driver 'async' has only the mode 'threading'; use 'database' for processes"
+            continue
+        yield from problem_with_connection(application, f"{place}: {name}: connection", options.get("connection"))
+        zone = options.get("tz")
+        try:
+            pendulum.timezone(str(zone or "UTC"))
+        except Exception:
+            yield f"{place}: {name}: tz: invalid value {str(zone)[:80]!r}; expected a time zone such as UTC"
+
+
 class QueueProvider(Provider):
     """Binds ``queue``, with the drivers of ``config/queue.py``."""
 
+    def problems_at_start(self) -> Iterator[str]:
+        queue = self.application.make("queue")
+        default = queue.driver_config.get("default")
+        known = [name for name in queue.drivers if not isinstance(queue.drivers[name], UnsupportedDriver)]
+        if default not in known or default not in queue.driver_config:
+            name = name_of_setting("config/queue.py: default", "QUEUE_DRIVER", default)
+            yield f"{name}: invalid driver {str(default)[:80]!r}; expected {' or '.join(known)}, with its options"
+        elif default == "database" and is_server(self.application):
+            if problem := queue.drivers["database"].signer.problem():
+                yield problem
+            elif configured(self.application, "database.databases") is None and "DB_CONFIG_PATH" not in os.environ:
+                yield "config/queue.py: default: the driver 'database' needs config/database.py, and DatabaseProvider"
+
     def register(self) -> None:
         application, drivers = self.application, read(self.application, "queue.drivers")
-        default, own = drivers.get("default"), drivers.get("async") or {}
-        if default in ("amqp", "redis"):
-            stop(_UNSUPPORTED.format(name=default))
-        if default not in drivers:
-            stop(f"config/queue.py: DRIVERS has no driver {default!r}, its default")
-        if own.get("mode") not in (None, "threading"):
-            stop("config/queue.py: the driver 'async' has only the mode 'threading'; use 'database' for processes")
+        if drivers.get("default") in ("amqp", "redis"):
+            stop([_UNSUPPORTED.format(name=drivers["default"])])
+        stop(problems_of(application, drivers))
+        own = drivers.get("async") or {}
         signer = Signer(application)
-        if default == "database" and is_server(application) and (problem := signer.problem()):
-            stop(problem)
         jobs = AsyncJobs(application, int(own.get("workers") or 1), int(own.get("size") or WAITING_JOBS))
         queue = Queue(application).set_configuration(drivers)
         queue.add_driver("async", AsyncDriver(application, jobs))

@@ -1,5 +1,6 @@
 """The start of the application: read ``config/``, and stop if it is invalid."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,6 +27,42 @@ def stop(problems: Iterable[str], title: str | None = None) -> None:
 def is_server(application: Any) -> bool:
     """Return whether the process serves requests: a command such as ``migrate`` needs no complete configuration."""
     return not application.is_running_in_console() or sys.argv[1:2] == ["serve"]
+
+
+def sends_mail(application: Any) -> bool:
+    """Return whether the process runs the user's controllers, jobs or tasks, and not another command."""
+    return is_server(application) or sys.argv[1:2] in (["queue:work"], ["schedule:run"])
+
+
+def name_of_setting(place: str, variable: str, value: Any) -> str:
+    """Return ``variable`` if ``value`` comes from it, otherwise ``place``, which is in a file of the configuration."""
+    return variable if value and os.environ.get(variable) == str(value) else place
+
+
+def problem_with_number(
+    place: str, value: Any, low: float, high: float | None = None, whole: bool = True
+) -> Iterator[str]:
+    """Yield a sentence if ``value`` is set, and is not a number from ``low`` to ``high``."""
+    if value in (None, ""):
+        return
+    try:
+        number = int(str(value)) if whole else float(value)
+    except (TypeError, ValueError):
+        number = low - 1
+    if isinstance(value, bool) or not low <= number <= (float("inf") if high is None else high):
+        expected = f"a {'whole ' if whole else ''}number from {low:g}" + (f" to {high:g}" if high else "")
+        yield f"{place}: invalid value {str(value)[:80]!r}; expected {expected}"
+
+
+def problem_with_connection(application: Any, place: str, name: Any) -> Iterator[str]:
+    """Yield a sentence if ``config/database.py`` has no connection ``name``."""
+    databases = configured(application, "database.databases")
+    if name in (None, "default") or not isinstance(databases, dict):
+        return
+    names = [each for each in databases if each != "default"]
+    if name not in names:
+        expected = f"expected a connection of config/database.py: {', '.join(names)}"
+        yield f"{place}: invalid value {str(name)[:80]!r}; {expected}"
 
 
 def complete(application: Any, middleware: Iterable[Any]) -> None:
@@ -58,6 +95,9 @@ def complete(application: Any, middleware: Iterable[Any]) -> None:
     for each in middleware:
         if hasattr(each, "at_start"):
             each.at_start(application)
+    for provider in application.get_providers():  # when all have registered: they may add drivers to a service
+        if hasattr(provider, "problems_at_start"):
+            stop(provider.problems_at_start())
     if is_server(application):
         stop(problems_with_guard(application))
 

@@ -317,6 +317,13 @@ class Storage(MasoniteStorage):
 class StorageProvider(Provider):
     """Binds ``storage``, with the disks of ``config/filesystem.py``."""
 
+    def problems_at_start(self) -> Iterator[str]:
+        storage = self.application.make("storage")
+        for name, disk in storage.store_config.items():
+            if isinstance(disk, dict) and disk.get("driver") not in storage.drivers:
+                found, known = str(disk.get("driver"))[:80], " or ".join(storage.drivers)
+                yield f"config/filesystem.py: {name}: invalid driver {found!r}; expected {known}"
+
     def register(self) -> None:
         disks = read(self.application, "filesystem.disks")
         default = disks.get(str(disks.get("default")))
@@ -325,6 +332,8 @@ class StorageProvider(Provider):
         if default.get("driver") == "s3" and find_spec("boto3") is None:
             stop("config/filesystem.py: the default disk is in S3, which needs boto3; add it to requirements.in")
         for name, disk in disks.items():
+            if name != "default" and not isinstance(disk, dict):
+                stop(f"config/filesystem.py: {name}: invalid value {str(disk)[:80]!r}; expected a dict of options")
             if isinstance(disk, dict) and disk.get("driver") == "file" and not isinstance(disk.get("path"), str):
                 stop(f"config/filesystem.py: the disk {name!r} has no path")
         storage = Storage(self.application).set_configuration(disks)
