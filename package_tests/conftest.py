@@ -14,7 +14,7 @@ from package_tests.support.gateway import GATEWAY
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import is_configuration
 
-collect_ignore = ["project", "project_services"]  # their tests run in copies of them
+collect_ignore = ["project", "project_masonite", "project_services"]  # their tests run in copies of them
 LONGEST = (
     "test_growth",
     "test_server_stop",

@@ -1,0 +1,3 @@
+class PostCreated:
+    def __init__(self, post):
+        self.post = post

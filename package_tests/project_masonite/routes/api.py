@@ -1,0 +1,6 @@
+from masonite.routes import Route
+
+ROUTES = [
+    Route.get("/posts", "PostController@index").name("posts.index"),
+    Route.get("/posts/@id", "PostController@show").name("posts.show"),
+]
