@@ -78,7 +78,7 @@ def blog(tmp_path_factory, smtp):
 
 
 def test_stock_application_does_not_start_as_it_is(tmp_path):
-    """What the page changes is needed: Masonite's providers are rejected, with what to use instead."""
+    """Masonite's providers are rejected, with what to use instead."""
     project = copy_of_the_project(tmp_path / "project")
     lines = (BLOG / "config/providers.py").read_text().splitlines()
     (project / "config/providers.py").write_text("\n".join(line for line in lines if "AppProvider" not in line))
