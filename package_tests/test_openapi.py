@@ -50,7 +50,7 @@ def test_guarded_route_has_the_security_scheme_and_the_guards_errors(described):
     assert described["components"]["securitySchemes"]["gateway"]["scheme"] == "bearer"
     assert operation["security"] == [{"gateway": []}]
     assert set(operation["responses"]) == {"200", "400", "401", "404", "500", "503"}
-    assert operation["summary"] == "Return the claims of the caller's token."
+    assert operation["summary"] == "Return the claims of the caller's token"
 
 
 def test_open_route_has_no_security_and_no_401(described):
@@ -83,7 +83,7 @@ def test_operation_has_parameters_body_and_docstring_of_the_action():
     assert [each["name"] for each in whole["parameters"]] == ["id"]
     assert [each["name"] for each in part["parameters"]] == ["id", "part"]
     assert part["parameters"][0]["schema"] == {"type": "integer", "format": "int64", "minimum": 0}
-    assert (part["summary"], part["description"]) == ("Show a thing.", "Whole, or a part of it.")
+    assert (part["summary"], part["description"]) == ("Show a thing", "Whole, or a part of it.")
     assert part["operationId"] != whole["operationId"]
     store = document["paths"]["/things"]["post"]
     assert "*/*" in store["requestBody"]["content"] and {"408", "413", "415"} <= set(store["responses"])

@@ -355,6 +355,11 @@ def set_headers(gateway: Gateway, request: Forwarded, options: dict[str, Any]) -
             request.headers[header["name"].lower()] = gateway.expanded(header["value"])
 
 
+def remove_headers(gateway: Gateway, request: Forwarded, options: dict[str, Any]) -> None:
+    for name in options["headers"]:
+        request.headers.pop(name.lower(), None)
+
+
 POLICIES = {
     ("api-key-inbound", "ApiKeyInboundPolicy"): (
         authenticate_by_key,
@@ -369,6 +374,7 @@ POLICIES = {
         ("additionalClaims", "audience", "claimsFromUser", "expiresIn", "headerName", "subject", "tokenPrefix"),
     ),
     ("set-headers-inbound", "SetHeadersInboundPolicy"): (set_headers, ("headers",)),
+    ("remove-headers-inbound", "RemoveHeadersInboundPolicy"): (remove_headers, ("headers",)),
 }
 """Type and handler of each policy, to its function and the options that this knows."""
 

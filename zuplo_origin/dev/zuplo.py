@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zuplo_origin.openapi.description import Operation, described
+from zuplo_origin.openapi.description import ERROR, JSON, Operation, described, tags
 
 from . import gateway_files
 from .json_edit import MISSING, JsonText
 
 ROUTES, POLICIES = "config/routes.oas.json", "config/policies.json"
 AUTHENTICATE, AUTHENTICATE_USER = "authenticate", "authenticate-user"
-SIGN, ADD_SECRET = "sign-for-origin", "add-backend-secret"
+SIGN, REMOVE_KEY, ADD_SECRET = "sign-for-origin", "remove-api-key", "add-backend-secret"
 """The names of the policies: authenticate a caller by API key or by the token of an identity provider, sign a token for
-the origin, and add the gateway's secret."""
+the origin, remove the API key, and add the gateway's secret."""
 SCOPES = "x-origin-scopes"
 """The member of an exported operation that lists the scopes of the origin's route. It marks what this export owns."""
 OWNED = (
@@ -62,6 +62,8 @@ class Gateway:
         names = []
         if operation.scopes is not None:
             names = [AUTHENTICATE_USER] if self.identity_provider else [AUTHENTICATE, SIGN]
+            if not self.identity_provider and self.header.lower() != "authorization":
+                names.append(REMOVE_KEY)  # otherwise the token replaces the key
         return names + ([ADD_SECRET] if self.secret_header else [])
 
     def policy(self, name: str) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class Gateway:
             AUTHENTICATE: self._authenticate,
             AUTHENTICATE_USER: self._authenticate_user,
             SIGN: self._sign,
+            REMOVE_KEY: self._remove_key,
             ADD_SECRET: self._add_secret,
         }[name]()
 
@@ -90,6 +93,11 @@ class Gateway:
         options["claimsFromUser"] = {"scope": "data.scope", "roles": "data.roles"}
         return _policy(SIGN, "upstream-zuplo-jwt-auth-inbound", "UpstreamZuploJwtAuthInboundPolicy", options)
 
+    def _remove_key(self) -> dict[str, Any]:
+        """Return the policy that keeps the API key from the origin: `api-key-inbound` passes it on."""
+        options = {"headers": ["authorization"]}
+        return _policy(REMOVE_KEY, "remove-headers-inbound", "RemoveHeadersInboundPolicy", options)
+
     def _add_secret(self) -> dict[str, Any]:
         options = {"headers": [{"name": self.secret_header, "value": "$env(BACKEND_SECRET)", "overwrite": True}]}
         return _policy(ADD_SECRET, "set-headers-inbound", "SetHeadersInboundPolicy", options)
@@ -102,6 +110,8 @@ class Export:
     files: dict[str, str] = field(default_factory=dict)
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
+    parts: list[tuple[str, str]] = field(default_factory=list)
+    """Policies, tags and shared parts of the description that change, each with ``add`` or ``update``."""
     removed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Operations of the gateway that the origin no longer has, and that are kept."""
@@ -209,26 +219,67 @@ def _update_routes(text: JsonText, exported: list[Operation], gateway: Gateway, 
     for operation in exported:
         at = ["paths", operation.path, operation.method]
         new = _described(operation, paths[operation.path][operation.method])
-        before = text.text
         if (operation.path, operation.method) not in present:
             if text.get(at[:2]) is MISSING:
                 _add_path(text, operation.path)
             text.set(at, new | {"x-zuplo-route": _route(gateway.inbound(operation))})
             made.added.append(_name(operation.method, operation.path))
             continue
+        changed = []
         for name in OWNED:
+            before = text.text
             if name in new:
                 text.update([*at, name], new[name])
             else:
                 text.remove([*at, name])
-        if text.text != before:
-            made.updated.append(_name(operation.method, operation.path))
+            if text.text != before:
+                changed.append(name)
+        if changed:
+            made.updated.append(f"{_name(operation.method, operation.path)}: {', '.join(changed)}")
         _warn_of_policies(text.get(at), operation, gateway, made)
     _warn_of_order(text, exported, made)
     _remove_routes(text, {(each.path, each.method) for each in exported}, made, prune)
+    _add_tags(text, exported, made)
+    if gateway.identity_provider is None:
+        components["responses"] |= _errors_of_the_gateway(components["responses"])
     for kind, shared in components.items():
         for name, each in shared.items():
-            text.update(["components", kind, name], each)
+            at, before = ["components", kind, name], text.text
+            is_new = text.get(at) is MISSING
+            text.update(at, each)
+            if text.text != before:
+                made.parts.append(("add" if is_new else "update", f"components/{kind}/{name}"))
+
+
+def _add_tags(text: JsonText, exported: list[Operation], made: Export) -> None:
+    """Add the tags that the exported operations have. Those that exist are the gateway's."""
+    present = text.get(["tags"])
+    if present is not MISSING and not isinstance(present, list):
+        return
+    names = {each.get("name") for each in present or () if isinstance(each, dict)}
+    for tag in tags(exported):
+        if tag["name"] not in names:
+            text.append(["tags"], tag)
+            made.parts.append(("add", f"tags/{tag['name']}"))
+
+
+def _errors_of_the_gateway(responses: dict[str, Any]) -> dict[str, Any]:
+    """Return what differs for callers of a gateway that authenticates them: a token is no concern of theirs."""
+    made = {}
+    if "400" in responses:
+        content = {JSON: {"schema": {"$ref": f"#/components/schemas/{ERROR}"}}}
+        made["400"] = responses["400"] | {"content": content}
+    if "401" in responses:
+        schema = {
+            "type": "object",
+            "properties": {"status": {"type": "integer"}, "title": {"type": "string"}, "detail": {"type": "string"}},
+        }
+        example = {"status": 401, "title": "Unauthorized", "detail": "No Authorization Header"}
+        made["401"] = {
+            "description": "The API key is missing or invalid.",
+            "content": {"application/problem+json": {"schema": schema, "example": example}},
+        }
+    return made
 
 
 def _add_path(text: JsonText, path: str) -> None:
@@ -328,6 +379,7 @@ def _update_policies(text: JsonText, exported: list[Operation], gateway: Gateway
     for name in names:
         if name not in present:
             text.append(["policies"], gateway.policy(name))
+            made.parts.append(("add", f"policy {name}"))
 
 
 def _route(inbound: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from .errors import HttpException
 Action = TypeVar("Action", bound=Callable[..., Any])
 
 _RESPONSES, _TYPES, _HEADERS = "__declared_responses__", "__accepted_types__", "__request_headers__"
+_EXAMPLE = "__example_of_body__"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ def responds(
     return declare
 
 
-def accepts(*content_types: str) -> Callable[[Action], Action]:
+def accepts(*content_types: str, example: Any = None) -> Callable[[Action], Action]:
     """Declare the content types of the body that the action below reads itself: ``@accepts("text/csv")``.
 
-    A body of another type is rejected with 415 before it is read. ``image/*`` accepts every type of images. Raises
-    ``ValueError`` for a text that is not a content type.
+    A body of another type is rejected with 415 before it is read. ``image/*`` accepts every type of images. The API
+    description has ``example``, a text or a JSON value. Raises ``ValueError`` for a text that is not a content type.
     """
     for each in content_types:
         kind, slash, name = each.partition("/")
@@ -56,6 +57,7 @@ def accepts(*content_types: str) -> Callable[[Action], Action]:
 
     def declare(action: Action) -> Action:
         setattr(action, _TYPES, content_types)
+        setattr(action, _EXAMPLE, example)
         return action
 
     return declare
@@ -75,6 +77,11 @@ def request_headers(action: Any) -> tuple[tuple[Mapping[str, Any], tuple[int, ..
 def responses_of(action: Any) -> tuple[DeclaredResponse, ...]:
     """Return the declared responses of ``action``, in the order of the source."""
     return getattr(action, _RESPONSES, ())
+
+
+def example_of_body(action: Any) -> Any:
+    """Return the example that ``@accepts`` gives of a body; ``None`` without one."""
+    return getattr(action, _EXAMPLE, None)
 
 
 def accepted_types(action: Any) -> tuple[str, ...]:

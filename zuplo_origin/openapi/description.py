@@ -8,12 +8,18 @@ from hashlib import sha256
 from typing import Any, get_origin, get_type_hints
 
 from zuplo_origin.guard import ERROR_RESPONSES
-from zuplo_origin.http.actions import DeclaredResponse, accepted_types, request_headers, responses_of
+from zuplo_origin.http.actions import (
+    DeclaredResponse,
+    accepted_types,
+    example_of_body,
+    request_headers,
+    responses_of,
+)
 from zuplo_origin.http.errors import phrase
 from zuplo_origin.http.routing import RoutePattern, Router
 from zuplo_origin.jwt.reasons import Reason
 
-from .schemas import INPUT, OUTPUT, Schemas, referred
+from .schemas import INPUT, MISSING, OUTPUT, Schemas, referred
 
 GUARD, CLAIMS = "jwt", "claims"
 """The keys in the Kernel under which the guard and the requirement of claims are registered."""
@@ -50,6 +56,15 @@ class Operation:
     accepted: tuple[str, ...] = ()
     responses: tuple[DeclaredResponse, ...] = (DeclaredResponse(200, Any),)
     errors: tuple[int, ...] = ()
+    example: Any = None
+    about: str = ""
+    """The docstring of the controller."""
+
+    @property
+    def tag(self) -> str:
+        """The name of the group in words: ``Admin orders`` for ``AdminOrdersController``."""
+        first, *words = re.findall("[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+", self.group) or [self.group]
+        return " ".join([first, *(word if word.isupper() else word.lower() for word in words)])
 
 
 def operations(routes: list[Any]) -> list[Operation]:
@@ -92,7 +107,8 @@ def _id_of(part: str) -> str:
 
 def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, Any], ...]) -> Operation:
     controller = route.controller_instance or route.controller_class
-    group = (controller if inspect.isclass(controller) else type(controller)).__name__
+    kind = controller if inspect.isclass(controller) else type(controller)
+    group = kind.__name__
     action = getattr(controller, route.controller_method)
     docstring = (inspect.getdoc(action) or "").replace("``", "`")
     summary, _, description = docstring.partition("\n")
@@ -103,7 +119,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         method,
         name,
         group.removesuffix("Controller"),
-        summary.strip() or name,
+        summary.strip().removesuffix(".") or name,
         description.strip(),
         parameters + tuple(dict(parameter) for parameter, _ in headers),
         scopes_of_route(route),
@@ -114,6 +130,8 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         accepted_types(action),
         _responses(action),
         tuple(status for _, statuses in headers for status in statuses),
+        example_of_body(action),
+        inspect.cleandoc(kind.__dict__.get("__doc__") or "").replace("``", "`"),
     )
 
 
@@ -192,10 +210,12 @@ class Description:
         return self._made[1]
 
     def _document(self) -> Document:
-        paths, components = described(self.operations())
+        found = self.operations()
+        paths, components = described(found)
         document: Document = {
             "openapi": "3.1.0",
             "info": {"title": self._title, "version": self._version},
+            "tags": tags(found),
             "paths": paths,
             "components": {"securitySchemes": {SCHEME: self._security()}} | components,
         }
@@ -209,6 +229,13 @@ class Description:
             return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}
         value = f"{self._scheme} <token>" if self._scheme else "<token>"
         return {"type": "apiKey", "in": "header", "name": self._header, "description": f"{description} Format: {value}"}
+
+
+def tags(found: list[Operation]) -> list[Document]:
+    """Return a Tag Object for each controller (OpenAPI 3.1, section 4.8.22), in the order of their first routes."""
+    about = {operation.tag: operation.about for operation in reversed(found)}
+    names = dict.fromkeys(operation.tag for operation in found)
+    return [{"name": name} | ({"description": about[name]} if about[name] else {}) for name in names]
 
 
 def described(found: list[Operation]) -> tuple[Document, Document]:
@@ -230,7 +257,7 @@ def described(found: list[Operation]) -> tuple[Document, Document]:
 
 def _described(operation: Operation, schemas: Schemas) -> Document:
     """Return the Operation Object of ``operation`` (OpenAPI 3.1, section 4.8.10)."""
-    made: Document = {"operationId": operation.name, "tags": [operation.group], "summary": operation.summary}
+    made: Document = {"operationId": operation.name, "tags": [operation.tag], "summary": operation.summary}
     if operation.description:
         made["description"] = operation.description
     if operation.is_deprecated:
@@ -261,11 +288,13 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
 def _body(operation: Operation, schemas: Schemas) -> Document:
     if operation.accepted:
         schema: Any = schemas.of(operation.model, INPUT) if operation.model is not None else None
-        return {"required": True, "content": {each: {"schema": schema or _raw(each)} for each in operation.accepted}}
+        example = {} if operation.example is None else {"example": operation.example}
+        content = {each: {"schema": schema or _raw(each)} | example for each in operation.accepted}
+        return {"required": True, "content": content}
     if operation.model is None:
         return {"content": {"*/*": {"schema": {}}}}
     schema = schemas.of(operation.model, INPUT) or {}
-    content = {JSON: {"schema": schema}}
+    content = {JSON: _json(schema, schemas)}
     if all(_is_flat(each) for each in schemas.resolved(schema).get("properties", {}).values()):
         content[FORM] = {"schema": schema}
     return {"required": True, "content": content}
@@ -293,7 +322,19 @@ def _query(schema: Document, schemas: Schemas) -> Iterator[Document]:
         made: Document = {"name": name, "in": "query", "required": name in model.get("required", ())}
         if "description" in field:
             made["description"] = field["description"]
-        yield made | {"schema": {key: value for key, value in field.items() if key not in ("description", "title")}}
+        yield made | {
+            "schema": _without_null({key: field[key] for key in field if key not in ("description", "title")})
+        }
+
+
+def _without_null(schema: Document) -> Document:
+    """Return the schema of a query parameter that may be absent: a query string cannot contain ``null``."""
+    made = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
+    alternatives = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(alternatives) == 1:
+        made.update(alternatives[0])
+        return made
+    return made | ({"anyOf": alternatives} if alternatives else {})
 
 
 def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
@@ -309,8 +350,14 @@ def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
     if response.content_type is not None:
         made["content"] = {response.content_type: {"schema": schema or _raw(response.content_type)}}
     elif response.model is not None and response.status not in (204, 205, 304):
-        made["content"] = {JSON: {"schema": schema or {}}}
+        made["content"] = {JSON: _json(schema or {}, schemas)}
     return made
+
+
+def _json(schema: Document, schemas: Schemas) -> Document:
+    """Return the Media Type Object of a JSON value (OpenAPI 3.1, section 4.8.14), with an example of models."""
+    example = schemas.example(schema) if schema else MISSING
+    return {"schema": schema} | ({} if example is MISSING else {"example": example})
 
 
 _SUCCESS = {200: "Success"}

@@ -1,15 +1,19 @@
 """The types of requests and responses."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 # No control characters: PostgreSQL has no text with NUL. No formulas: exports are opened in spreadsheets.
-Text = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f=+@-][^\x00-\x1f\x7f]*$")]
-Reference = Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
-Cents = Annotated[int, Field(ge=0, le=100_000_000_000)]
+Text = Annotated[
+    str,
+    Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f=+@-][^\x00-\x1f\x7f]*$", examples=["Ada Lovelace"]),
+]
+Reference = Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["A-1001"])]
+Quantity = Annotated[int, Field(ge=1, le=1_000_000, examples=[3])]
+Cents = Annotated[int, Field(ge=0, le=100_000_000_000, examples=[1999])]
+Day = Annotated[date, Field(examples=["2026-12-01"])]
 Status = Literal["open", "paid", "cancelled"]
 
 
@@ -22,25 +26,35 @@ class NewOrder(Input):
     customer: Text
     quantity: Quantity
     price_cents: Cents
-    due: date
+    due: Day
+
+
+def without_defaults(schema: dict[str, Any]) -> None:
+    """Leave the defaults out of the API description: a field that is absent stays as it is."""
+    for each in schema["properties"].values():
+        each.pop("default", None)
 
 
 class OrderChange(Input):
     """The fields to change. The others stay."""
 
+    model_config = ConfigDict(json_schema_extra=without_defaults)
+
     customer: Text = ""
     quantity: Quantity = 1
     price_cents: Cents = 0
-    due: date = date.min
+    due: Day = date.min
     status: Literal["open", "cancelled"] = "open"
 
 
 class OrderSearch(Input):
-    page: int = Field(default=1, ge=1, le=1_000_000)
-    per_page: int = Field(default=20, ge=1, le=100)
-    status: Status | None = None
-    due_before: date | None = None
-    sort: Literal["id", "-id", "due", "-due", "price_cents", "-price_cents"] = "id"
+    page: int = Field(default=1, ge=1, le=1_000_000, description="The page, from 1")
+    per_page: int = Field(default=20, ge=1, le=100, description="Orders on a page")
+    status: Status | None = Field(None, description="Only orders with this status")
+    due_before: date | None = Field(None, description="Only orders that are due before this day")
+    sort: Literal["id", "-id", "due", "-due", "price_cents", "-price_cents"] = Field(
+        "id", description="The field to sort by; with `-`, in descending order"
+    )
 
 
 class Payment(Input):
@@ -49,22 +63,22 @@ class Payment(Input):
 
 
 class OrderView(BaseModel):
-    id: int
-    reference: str
-    customer: str
-    quantity: int
-    price_cents: int
-    due: date
+    id: int = Field(examples=[7])
+    reference: str = Field(examples=["A-1001"])
+    customer: str = Field(examples=["Ada Lovelace"])
+    quantity: int = Field(examples=[3])
+    price_cents: int = Field(examples=[1999])
+    due: Day
     status: Status
-    created_at: datetime
-    updated_at: datetime
+    created_at: datetime = Field(examples=["2026-11-02T09:30:00Z"])
+    updated_at: datetime = Field(examples=["2026-11-02T09:30:00Z"])
 
 
 class Meta(BaseModel):
-    total: int
-    count: int
-    current_page: int
-    last_page: int
+    total: int = Field(examples=[1])
+    count: int = Field(examples=[1])
+    current_page: int = Field(examples=[1])
+    last_page: int = Field(examples=[1])
     next_page: int | None
     previous_page: int | None
 
@@ -75,4 +89,4 @@ class OrderPage(BaseModel):
 
 
 class Imported(BaseModel):
-    imported: int
+    imported: int = Field(examples=[2], description="The number of orders that were created")

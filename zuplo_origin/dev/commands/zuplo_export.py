@@ -21,7 +21,7 @@ class ZuploExportCommand(PlainCommand):
     zuplo:export
         {directory : The folder of the gateway project}
         {--c|check : Change nothing; exit with 1 if an export would change something}
-        {--d|dry-run : Change nothing; print the differences}
+        {--d|dry-run : Change nothing; print what would change, and the differences}
         {--p|prune : Remove the exported routes that the origin no longer has}
         {--u|public : Export the public routes too}
         {--i|identity=gateway : Who issues the tokens: gateway, or user for those of an identity provider}
@@ -44,9 +44,9 @@ class ZuploExportCommand(PlainCommand):
         except (OSError, ValueError) as error:
             self.fail(error)
             return UNREADABLE
+        self._print(folder, made)
         if self.option("dry-run"):
             self._print_differences(folder, made)
-        self._print(folder, made)
         return 1 if self.option("check") and made.files else 0
 
     def _gateway(self) -> Gateway:
@@ -82,6 +82,7 @@ class ZuploExportCommand(PlainCommand):
             ("add", made.added),
             ("update", made.updated),
             ("remove", made.removed),
+            *((verb, [name]) for verb, name in made.parts),
         )
         for verb, names in changes:
             for name in names:
@@ -98,6 +99,7 @@ class ZuploExportCommand(PlainCommand):
     def _print_differences(self, folder: Path, made: Export) -> None:
         for path, text in sorted(made.files.items()):
             before = (read(folder, path) or "").splitlines()
+            self.line("")
             self.line("\n".join(difflib.unified_diff(before, text.splitlines(), path, path, lineterm="")))
 
 

@@ -20,6 +20,7 @@ from zuplo_origin.services import UniqueViolation
 COLUMNS = list(NewOrder.model_fields)
 BATCH = 500
 MOST_FAULTS = 100
+EXAMPLE = "reference,customer,quantity,price_cents,due\nA-1001,Ada Lovelace,3,1999,2026-12-01\n"
 
 
 class FilesController(Controller):
@@ -27,16 +28,22 @@ class FilesController(Controller):
 
     @responds(200, content_type="text/csv")
     def export(self, request: Request, response: Response) -> Any:
-        """Return all orders of the caller as CSV."""
+        """Export orders as CSV.
+
+        All orders of the caller, the oldest first.
+        """
         orders = DB.get_query_builder().table("orders").where("owner", request.claim("sub")).order_by("id")
         response.header("Content-Disposition", 'attachment; filename="orders.csv"')
         return response.stream(as_csv(orders.chunk(BATCH)), "text/csv; charset=utf-8")
 
-    @accepts("text/csv")
+    @accepts("text/csv", example=EXAMPLE)
     @responds(201, Imported)
     @responds(409, description="The caller has an order with one of the references")
     def store(self, request: Request) -> Any:
-        """Create the orders of a CSV file: all of them, or none if one is invalid."""
+        """Import orders from CSV.
+
+        All orders of the file are created, or none if one is invalid.
+        """
         orders = [{**order, "owner": request.claim("sub"), "status": "open"} for order in read_csv(request.body())]
         try:
             with DB.transaction():
