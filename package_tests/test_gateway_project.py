@@ -131,7 +131,7 @@ def test_edits_at_the_gateway_stay(tmp_path):
     changed = operation("/orders", ("read:orders", "write:orders"))
     made, routes, _ = exported(tmp_path, changed, ORDER, operation("/new", ()))
 
-    assert (made.added, made.updated, made.removed) == (["GET /new"], ["GET /orders"], [])
+    assert (made.added, made.updated, made.removed) == (["GET /new"], ["GET /orders: description, x-origin-scopes"], [])
     assert set(made.files) == {ROUTES}
     assert routes["paths"]["/orders"]["get"]["x-origin-scopes"] == ["read:orders", "write:orders"]
     assert inbound(routes, "/orders")[0] == "limit-rate"

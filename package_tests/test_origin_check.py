@@ -217,6 +217,71 @@ def test_description_can_be_a_file_or_absent(orders):
     assert given["GET /orders"].passed
 
 
+SECRET = "a-secret-of-the-gateway-0123456789"
+LATER = ["no secret", "another secret"]
+
+
+def ask_for_the_secret(path, request_headers, status, headers, body):
+    if path.startswith("/health/") or request_headers.get("X-Backend") == SECRET:
+        return status, headers, body
+    return 401, {"Cache-Control": "no-store"}, b'{"error": "Not from the gateway"}'
+
+
+def ask_for_any_secret(path, request_headers, status, headers, body):
+    is_sent = "X-Backend" in request_headers
+    return (status, headers, body) if is_sent else ask_for_the_secret(path, request_headers, status, headers, body)
+
+
+def ask_where_a_route_is(path, request_headers, status, headers, body):
+    is_route = path.startswith("/orders")
+    return ask_for_the_secret(path, request_headers, status, headers, body) if is_route else (status, headers, body)
+
+
+@pytest.mark.parametrize(
+    ("fault", "failed"),
+    [
+        (ask_for_the_secret, []),
+        (ask_for_any_secret, ["another secret"]),
+        (ask_where_a_route_is, LATER),
+        (None, LATER),
+    ],
+)
+def test_origin_that_accepts_requests_without_the_secret_is_found(orders, fault, failed):
+    with origin(orders, fault) as url:
+        results = list(OriginCheck(url, sign=sign, secret=("X-Backend", SECRET)).run())
+
+    assert [result.check for result in results if result.passed is False] == failed
+    assert OrdersController.calls == [] and SECRET not in repr(results)
+    if fault is ask_where_a_route_is:
+        (detail,) = (result.detail for result in results if result.check == "no secret")
+        assert "GET /protected: status 200" in detail and "GET /orders" not in detail
+
+
+def test_origin_that_asks_for_a_secret_names_the_option(application):
+    with origin(application, ask_for_the_secret) as url:
+        results = {result.check: result for result in OriginCheck(url).run()}
+        other = {result.check: result for result in OriginCheck(url, secret=("X-Backend", "b" * 32)).run()}
+
+    assert "pass --secret" in results["no token"].detail and "GATEWAY_SECRET is another" in other["no token"].detail
+
+
+def test_secret_is_sent_over_https_alone():
+    with pytest.raises(InvalidTarget, match="https alone"):
+        OriginCheck("http://origin.example", secret=("backend-secret", SECRET))
+
+
+def test_command_takes_the_secret_from_the_environment(orders):
+    with origin(orders, ask_for_the_secret) as url:
+        settings = {"GATEWAY_SECRET": f"{SECRET},{'b' * 32}", "GATEWAY_SECRET_HEADER": "X-Backend"}
+        arguments = ("origin:check", url, "--secret", "--token", GATEWAY.token())
+        ended = craft(PROJECT, *arguments, **settings)
+        without = craft(PROJECT, *arguments)
+
+    assert (ended.returncode, ended.stderr) == (0, "") and "✓ another secret" in ended.stdout
+    assert SECRET not in ended.stdout
+    assert without.returncode == 1 and "GATEWAY_SECRET is not set" in without.stderr
+
+
 @pytest.mark.parametrize("description", [[], {}, {"paths": []}, {"paths": {"/a": []}}, {"paths": {"/a": {"get": 1}}}])
 def test_description_that_is_none_is_reported(application, description):
     with origin(application) as url:

@@ -63,13 +63,17 @@ class OriginResponse:
 class Origin:
     """The origin at ``url``, to which tokens are sent in ``header`` after ``scheme`` and a space.
 
-    ``timeout`` is the limit in seconds for one whole response.
+    ``timeout`` is the limit in seconds for one whole response. ``secret`` is the secret of the gateway, with its header
+    before it.
 
     Raises:
         InvalidTarget: one of the arguments is invalid.
     """
 
-    def __init__(self, url: str, header: str, scheme: str, timeout: float) -> None:
+    def __init__(
+        self, url: str, header: str, scheme: str, timeout: float, secret: tuple[str, str] | None = None
+    ) -> None:
+        self._secret = secret
         self.url, self._header, self._scheme, self._timeout = url.rstrip("/"), header, scheme, timeout
         try:
             parts = urlsplit(url)
@@ -82,17 +86,31 @@ class Origin:
             raise InvalidTarget(f"--header: invalid value {header!r}; expected a name such as Authorization")
         if not re.fullmatch("[!-~]*", scheme):
             raise InvalidTarget(f"--scheme: invalid value {scheme!r}; expected a word such as Bearer")
+        if secret and not (re.fullmatch("[A-Za-z0-9-]+", secret[0]) and re.fullmatch("[!-~]+", secret[1])):
+            raise InvalidTarget("--secret: GATEWAY_SECRET or GATEWAY_SECRET_HEADER cannot be sent; check their values")
+        if secret and parts.scheme == "http" and not is_loopback(url):
+            raise InvalidTarget("--secret: the secret is sent over https alone")
 
     def get(self, path: str, token: str | None = None) -> OriginResponse:
         return self.send("GET", path, token)
 
-    def send(self, method: str, path: str, token: str | None = None, max_bytes: int = MAX_BODY) -> OriginResponse:
+    def send(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        max_bytes: int = MAX_BODY,
+        others: Mapping[str, str] | None = None,
+    ) -> OriginResponse:
         """Return the response to ``method`` on ``path`` with ``token``, without following redirects.
+
+        ``others`` are the other headers; by default, the one with the secret.
 
         Raises:
             NoResponse: no complete response arrived in time.
         """
         headers = {"Accept": "application/json", "User-Agent": "origin-check"}
+        headers |= dict([self._secret] if self._secret else []) if others is None else others
         if token is not None:
             headers[self._header] = f"{self._scheme} {token}" if self._scheme else token
         with Deadline(self._timeout) as deadline, requests.Session() as session:
@@ -155,6 +173,7 @@ def _segment(value: Any) -> str:
 NO_TOKEN, INVALID, EXPIRED = (
     ERROR_RESPONSES[reason].error for reason in (Reason.NO_TOKEN, Reason.MALFORMED, Reason.EXPIRED)
 )
+NOT_FROM_GATEWAY = "Not from the gateway"
 
 
 @dataclass(frozen=True)
@@ -171,7 +190,8 @@ class OriginCheck:
 
     ``token`` is one that the origin should accept, or one that has expired. ``sign`` returns a token of the trusted
     issuer for claims; with it, no check is skipped. ``header`` and ``scheme`` are those of the token. ``description``
-    is the OpenAPI document whose routes are tried; by default, the one that the origin publishes.
+    is the OpenAPI document whose routes are tried; by default, the one that the origin publishes. ``secret`` is the
+    header and the value of the gateway's secret, without which every request must be rejected.
 
     Without ``sign``, a token that should be accepted is sent to ``path`` alone, and with methods other than GET only
     bad tokens are sent: a check changes nothing.
@@ -189,8 +209,9 @@ class OriginCheck:
         header: str = "Authorization",
         scheme: str = "Bearer",
         description: Any = None,
+        secret: tuple[str, str] | None = None,
     ) -> None:
-        self._origin = Origin(url, header, scheme, TIMEOUT)
+        self._origin, self._secret = Origin(url, header, scheme, TIMEOUT, secret), secret
         self._path, self._token, self._sign = path or DEFAULT_PATH, token, sign
         self._has_path, self._description = path is not None, description
         if not re.fullmatch("/[!-~]*", self._path):
@@ -215,6 +236,8 @@ class OriginCheck:
             yield self._rejects("an untrusted key", token, INVALID, f", kid {printable(header['kid'])}")
             yield self._expired(claims)
             yield self._valid(claims)
+            if self._secret:
+                yield from self._needs_secret(routes, claims)
             if why is not None:
                 yield CheckResult("routes", None, f"skipped: {why}")
             bad_tokens = [None, "garbage", unsigned(claims), token]
@@ -324,11 +347,35 @@ class OriginCheck:
             problems.append(f"status {response.status} instead of 401")
         if response.error != error:
             problems.append(f"error {response.error} instead of {error}")
+        if response.error == NOT_FROM_GATEWAY:
+            problems.append(
+                "set GATEWAY_SECRET, and pass --secret" if not self._secret else "GATEWAY_SECRET is another"
+            )
         if not response.headers.get("WWW-Authenticate"):
             problems.append("no WWW-Authenticate")
         if token and "." in token and token.encode() in response.body:
             problems.append("the body contains the token")
         return _result(check, problems + _caching_problems(response), f"401, {error}{more}")
+
+    def _needs_secret(self, routes: list["DescribedRoute"], claims: Mapping[str, Any]) -> Iterator[CheckResult]:
+        """Check that requests without the gateway's secret, or with another one, are rejected."""
+        token = self._sign(claims) if self._sign else self._token
+        tried: list[tuple[str, str, str | None]] = [
+            ("GET", self._path, token),
+            ("GET", f"/{secrets.token_hex(8)}", None),
+        ]
+        for route in routes:  # an open route is tried with GET alone: another method might change something
+            if (route.scopes is not None or route.method == "GET") and not route.path.startswith("/health/"):
+                tried.append((route.method, route.path, None))
+        header, _ = self._secret or ("", "")
+        for check, others in (("no secret", {}), ("another secret", {header: secrets.token_hex(32)})):
+            problems = []
+            for method, path, sent in tried:
+                response = self._origin.send(method, path, sent, others=others)
+                if response.status != 401 or response.error != NOT_FROM_GATEWAY:
+                    problems.append(f"{method} {printable(path)}: status {response.status}, {response.error}")
+            detail = f"401, {NOT_FROM_GATEWAY}, for {len(tried)} requests"
+            yield _result(check, [f"accepted: {each}" for each in problems], detail)
 
     def _not_public(self) -> Iterator[CheckResult]:
         missing = self._origin.get(f"/{secrets.token_hex(8)}")

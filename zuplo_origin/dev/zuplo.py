@@ -111,7 +111,7 @@ class Export:
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     parts: list[tuple[str, str]] = field(default_factory=list)
-    """Policies, tags and shared parts of the description that change, each with ``add`` or ``update``."""
+    """Policies that are added, and shared parts of the description that are updated, each with its verb."""
     removed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Operations of the gateway that the origin no longer has, and that are kept."""
@@ -247,20 +247,19 @@ def _update_routes(text: JsonText, exported: list[Operation], gateway: Gateway, 
             at, before = ["components", kind, name], text.text
             is_new = text.get(at) is MISSING
             text.update(at, each)
-            if text.text != before:
-                made.parts.append(("add" if is_new else "update", f"components/{kind}/{name}"))
+            if text.text != before and not is_new:
+                made.parts.append(("update", f"components/{kind}/{name}"))
 
 
 def _add_tags(text: JsonText, exported: list[Operation], made: Export) -> None:
     """Add the tags that the exported operations have. Those that exist are the gateway's."""
-    present = text.get(["tags"])
-    if present is not MISSING and not isinstance(present, list):
+    present = text.value.get("tags", [])
+    if not isinstance(present, list):
         return
-    names = {each.get("name") for each in present or () if isinstance(each, dict)}
+    names = {each.get("name") for each in present if isinstance(each, dict)}
     for tag in tags(exported):
         if tag["name"] not in names:
             text.append(["tags"], tag)
-            made.parts.append(("add", f"tags/{tag['name']}"))
 
 
 def _errors_of_the_gateway(responses: dict[str, Any]) -> dict[str, Any]:

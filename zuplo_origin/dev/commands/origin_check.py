@@ -1,6 +1,7 @@
 """``craft origin:check``."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -24,6 +25,7 @@ class OriginCheckCommand(PlainCommand):
         {--path= : The path of a guarded route for GET; the default is /protected, or the first one that is described}
         {--header=Authorization : The header of the token}
         {--scheme=Bearer : The scheme before the token; may be empty}
+        {--s|secret : Send GATEWAY_SECRET of the environment, and check that requests without it are rejected}
         {--o|openapi= : A file with the API description; the default is /openapi.json of the origin}
         {--j|json : Print the results as JSON}
         {--junit= : Write the results to a file in the JUnit format}
@@ -32,9 +34,17 @@ class OriginCheckCommand(PlainCommand):
     def handle(self) -> int:
         url, path = self.argument("url"), self.option("path") or None
         token, header, scheme = self.option("token") or None, self.option("header"), self.option("scheme")
+        secret = None
+        if self.option("secret"):
+            # while a secret is rotated, GATEWAY_SECRET is new,old
+            value = os.environ.get("GATEWAY_SECRET", "").partition(",")[0].strip()
+            if not value:
+                return self.fail("--secret: GATEWAY_SECRET is not set")
+            secret = (os.environ.get("GATEWAY_SECRET_HEADER") or "backend-secret", value)
+        signer = None if token else self._signer(url)
         try:
             description = load_json(Path(self.option("openapi")).read_bytes()) if self.option("openapi") else None
-            check = OriginCheck(url, path, token, None if token else self._signer(url), header, scheme, description)
+            check = OriginCheck(url, path, token, signer, header, scheme, description, secret)
         except InvalidTarget as error:
             return self.fail(error)
         except (OSError, ValueError) as error:
