@@ -391,6 +391,14 @@ def test_token_of_an_identity_provider_passes_and_is_verified_again(world):
             assert (rejected[0], rejected[1]["content-type"]) == (401, "application/problem+json")
 
 
+def test_api_key_does_not_reach_an_origin_that_takes_the_token_from_another_header(world):
+    folder = world.export("other-header", JWT_HEADER="X-Gateway-Token")
+    with world.gateway.deployed(folder):
+        # these origins take the token from Authorization: what they reject shows that the key is gone
+        assert world.send("GET", "/orders")[2] == {"error": "No token provided"}
+        assert world.send("GET", "/orders", {})[1]["content-type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after", "message"),
     [

@@ -261,6 +261,38 @@ def test_export_adds_the_secret_that_the_origin_asks_for(project, tmp_path):
     assert not any(secret in file.read_text() for file in (tmp_path / "gateway").rglob("*") if file.is_file())
 
 
+def test_api_key_is_removed_if_the_token_has_another_header(tmp_path):
+    _, routes, policies = exported(tmp_path, ORDERS, HOOK, with_public=True, header="X-Gateway-Token")
+
+    assert inbound(routes, "/orders") == ["authenticate", "sign-for-origin", "remove-api-key"]
+    assert inbound(routes, "/hook", "post") == []
+    (removing,) = (each for each in policies["policies"] if each["name"] == "remove-api-key")
+    assert removing["policyType"] == "remove-headers-inbound"
+    assert removing["handler"]["options"] == {"headers": ["authorization"]}
+
+
+def test_errors_of_the_gateway_are_described_instead_of_those_of_tokens(tmp_path):
+    _, routes, _ = exported(tmp_path / "gateway", ORDERS)
+    _, of_users, _ = exported(
+        tmp_path / "user", ORDERS, identity_provider=("https://idp.test/", None, "https://k.test")
+    )
+
+    own, users = (each["components"]["responses"]["401"]["content"] for each in (routes, of_users))
+    assert list(own) == ["application/problem+json"] and "examples" in users["application/json"]
+    assert "token" not in json.dumps(routes["components"]["responses"]["400"])
+
+
+def test_tags_are_added_and_those_that_exist_stay(tmp_path):
+    exported(tmp_path, ORDERS)
+    file = tmp_path / ROUTES
+    file.write_text(file.read_text().replace('"name": "Things"', '"name": "Things", "description": "Ours"'))
+    other = Operation("/pets", "get", "pets", "PetShop", "Pets", "", (), (), about="Pets of all kinds.")
+
+    _, routes, _ = exported(tmp_path, ORDERS, other)
+    pets = {"name": "Pet shop", "description": "Pets of all kinds."}
+    assert routes["tags"] == [{"name": "Things", "description": "Ours"}, pets]
+
+
 def test_token_of_an_identity_provider_passes_through(tmp_path):
     provider = ("https://idp.test/", "orders", "https://idp.test/keys")
     _, routes, policies = exported(tmp_path, ORDERS, identity_provider=provider, header="X-Token")
