@@ -85,8 +85,8 @@ class OrdersController(Controller):
         raise HttpException(409, "taken")
 
     @idempotent
-    def refused(self):
-        return {"refused": len(self.calls) or self.create("refused")}, 402
+    def billed(self):
+        return {"billed": len(self.calls) or self.create("billed")}, 402
 
     @idempotent(required=True)
     def strict(self, request: Request):
@@ -127,7 +127,7 @@ def postgres():
 def application(request, tmp_path):
     OrdersController.calls, OrdersController.database = [], None
     OrdersController.entered, OrdersController.leave = threading.Event(), threading.Event()
-    names = ("store", "wait", "slow", "broken", "taken", "refused", "strict", "stream", "nothing")
+    names = ("store", "wait", "slow", "broken", "taken", "billed", "strict", "stream", "nothing")
     routes = [Route.post(f"/{name}", getattr(OrdersController, name)) for name in names]
     made = make_application(*routes, http_middleware=[User])
     if request.param == "cache":
@@ -242,8 +242,8 @@ def test_key_of_an_action_that_raised_is_free_and_its_rows_are_rolled_back(appli
 
 
 def test_error_that_an_action_returns_is_stored(application):
-    assert [post(application, "/refused", "k").status for _ in range(2)] == [402, 402]
-    assert OrdersController.calls == ["refused"]
+    assert [post(application, "/billed", "k").status for _ in range(2)] == [402, 402]
+    assert OrdersController.calls == ["billed"]
 
 
 def test_response_without_content_is_stored(application):

@@ -7,5 +7,6 @@ The classes here are subclasses of Masonite's, and ``wsgi.py`` uses them instead
 import masonite.routes  # noqa: F401  # masonite.response and masonite.routes import each other: this order works
 
 from .errors import HttpException
+from .rendering import etag_of
 
-__all__ = ["HttpException"]
+__all__ = ["HttpException", "etag_of"]

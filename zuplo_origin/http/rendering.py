@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from enum import Enum
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,14 @@ def register_type(kind: type, render: Callable[[Any], Any]) -> None:
     ``register_type(Money, str)``. Call it in a provider's ``register``.
     """
     _types[kind] = render
+
+
+def etag_of(value: Any) -> str:
+    """Return a strong entity tag (RFC 9110, section 8.8.3) of ``value``, such as a model of the ORM.
+
+    Two values have the same tag if they are the same JSON. Raises as ``encode`` does.
+    """
+    return f'"{sha256(encode(value)).hexdigest()[:32]}"'
 
 
 def encode(value: Any) -> bytes:

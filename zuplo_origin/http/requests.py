@@ -15,6 +15,7 @@ from masonite.headers import Header, HeaderBag
 from masonite.input import InputBag
 from masonite.request import Request as MasoniteRequest
 from masonite.utils.time import cookie_expire_time
+from werkzeug.http import parse_etags
 
 from zuplo_origin.encoding import member_at
 
@@ -267,6 +268,22 @@ class Request(MasoniteRequest):
         claims: dict[str, Any] = self._user if isinstance(self._user, dict) else {}
         found = member_at(claims, path, _MISSING)
         return at_path(claims, path, default) if found is _MISSING else found
+
+    def check_match(self, etag: str) -> None:
+        """Raise ``HttpException`` 412 unless ``If-Match`` names ``etag``, 428 without it (RFC 9110 13.1.1, RFC 6585 3).
+
+        Call it in the transaction that changes the row, after the row was locked.
+        """
+        sent = self.header("If-Match")
+        if sent is None:
+            raise HttpException(428, "If-Match is missing: send the ETag of the version that you change")
+        if not parse_etags(sent).contains(etag.strip('"')):
+            raise HttpException(412, "it was changed in the meantime", {"ETag": etag})
+
+    def is_current(self, etag: str) -> bool:
+        """Return whether the client has ``etag`` already (``If-None-Match``): respond with 304 (RFC 9110 13.1.2)."""
+        sent = self.header("If-None-Match")
+        return sent is not None and parse_etags(sent).contains_weak(etag.strip('"'))
 
     def ip(self) -> str | None:
         """Return the caller's address: the last value of the header ``CLIENT_IP_HEADER``, or the peer's address."""

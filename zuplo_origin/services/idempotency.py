@@ -47,7 +47,7 @@ _PARAMETER = {
 
 
 class Entry(NamedTuple):
-    """What is stored for a key: by whom it was claimed, and the response, unless the action still runs."""
+    """The entry of a key: the request that claimed it, and its response, unless the action still runs."""
 
     fingerprint: str
     claim: str

@@ -20,7 +20,7 @@ _OWN = ("page", "per_page", "sort")
 
 @dataclass(frozen=True)
 class Filter:
-    """Where a field of a ``PageQuery`` is compared: ``created_after: Annotated[datetime | None, Filter(…)] = None``.
+    """The comparison of a field of a ``PageQuery``: ``created_after: Annotated[datetime | None, Filter(…)] = None``.
 
     ``column`` is the column of the table, ``None`` for a field that is no filter; ``operator`` is one of ``OPERATORS``.
     Raises ``ValueError`` for another one.
