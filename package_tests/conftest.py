@@ -32,6 +32,16 @@ LONGEST = (
 """Files that run longest, the longest first. They start first: one that starts late would run alone at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run these tests in four processes, unless ``-n`` says otherwise: most wait for servers.
+
+    This file is not read for ``tests/`` alone, whose few tests take less time than the start of the processes.
+    """
+    if getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
+        config.option.numprocesses = 4
+
+
 def pytest_configure(config):
     """Keep compiled modules in pytest's cache if the environment says not to write them beside their sources.
 

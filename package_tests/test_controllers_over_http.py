@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from package_tests.support.servers import clean_environment
 PROBE = Controller(
     "ProbeController",
     """
+import asyncio
 import enum
 import uuid
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from masonite.response import Response
 from masoniteorm.exceptions import ModelNotFound
 from pydantic import BaseModel
 
+from wsgi import application
 from zuplo_origin.http import HttpException
 
 
@@ -61,6 +64,38 @@ class Conflict(Exception):
 
     def get_headers(self):
         return {"X-Conflict": "1"}
+
+
+WRONG = {"huge": 10**30, "99": 99, "600": 600, "abc": "abc", "true": True, "minus": -1, "zero": 0, "100": 100}
+WRONG["a"] = 20.5
+STATUSES = {f"{name}-{how}": value for name, value in WRONG.items() for how in ("set", "raised")}
+STATUSES |= {f"{name}-returned": WRONG[name] for name in ("huge", "99", "600", "true", "minus", "100")}
+
+
+class Odd(BaseException):
+    pass
+
+
+STOPS = {each.__name__: each for each in (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, Odd)}
+
+
+class StoppingMiddleware:
+    def before(self, request, response, kind):
+        raise STOPS[kind]("hunter2")
+
+    def after(self, request, response, kind):
+        return request
+
+
+class StoppingLater(StoppingMiddleware):
+    def before(self, request, response, kind):
+        return request
+
+    def after(self, request, response, kind):
+        raise STOPS[kind]("hunter2")
+
+
+application.make("middleware").add({"before": [StoppingMiddleware], "after": [StoppingLater]})
 
 
 class ProbeController(Controller):
@@ -122,6 +157,26 @@ class ProbeController(Controller):
     def nothing(self):
         return None
 
+    def status(self, response: Response, case: str):
+        value = STATUSES[case]
+        if case.endswith("returned"):
+            return {}, value
+        if case.endswith("raised"):
+            raise HttpException(value)
+        response.status(value)
+        return {}
+
+    def stops(self, kind: str):
+        raise STOPS[kind]("hunter2")
+
+    def stops_stream(self, response: Response, kind: str, sent: int):
+        def chunks():
+            for _ in range(sent):
+                yield "x"
+            raise STOPS[kind]("hunter2")
+
+        return response.stream(chunks())
+
     def rows(self):
         yield "a,b\\n"
         yield "1,2\\n"
@@ -147,9 +202,17 @@ class ProbeController(Controller):
     Route.get("/unhandled", ProbeController.unhandled).middleware("public"),
     Route.get("/values", ProbeController.values).middleware("public"),
     Route.get("/nothing", ProbeController.nothing).middleware("public"),
+    Route.get("/status/@case", ProbeController.status).middleware("public"),
+    Route.get("/stops/@kind", ProbeController.stops).middleware("public"),
+    Route.get("/stops/stream/@kind/@sent:int", ProbeController.stops_stream).middleware("public"),
     Route.get("/rows", ProbeController.rows).middleware("public"),
     Route.get("/claim", ProbeController.claim).middleware("jwt"),
     Route.get("/open", ProbeController.nothing),
+    *(
+        Route.get(f"/{when}/{kind}", ProbeController.values).middleware("public", f"{when}:{kind}")
+        for when in ("before", "after")
+        for kind in ("KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError", "Odd")
+    ),
     Route.get("/@rest:any", ProbeController.param).middleware("public"),
 ]""",
 )
@@ -483,6 +546,95 @@ def test_unhandled_exception_is_described_in_development_alone(servers):
     assert production[0::2] == (500, {"error": "Internal server error"})
     assert development[2]["exception"]["message"] == "hunter2"
     assert development[2]["exception"]["frames"][-1]["file"] == "app/controllers/ProbeController.py"
+
+
+WRONG_STATUSES = {
+    "huge": "1000000000000000000000000000000",
+    "99": "99",
+    "600": "600",
+    "abc": "'abc'",
+    "true": "True",
+    "minus": "-1",
+    "zero": "0",
+    "100": "100",
+    "a": "20.5",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [f"{name}-{how}" for name in WRONG_STATUSES for how in ("set", "raised")]
+    + [f"{name}-returned" for name in ("huge", "99", "600", "true", "minus", "100")],
+)
+def test_status_that_http_does_not_have_is_500_and_named_in_the_log(server, case):
+    status, headers, response = send(server, "GET", f"/status/{case}")
+
+    assert (status, response["error"]) == (500, "Internal server error")
+    assert headers["x-content-type-options"] == "nosniff"
+    subject = "HttpException" if case.endswith("raised") else "a response"
+    poll(lambda: f"the status of {subject} is {WRONG_STATUSES[case.partition('-')[0]]}; expected" in server.output())
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError", "Odd"])
+@pytest.mark.parametrize("path", ["/stops/{}", "/stops/stream/{}/0", "/before/{}", "/after/{}"])
+def test_exception_that_is_meant_for_the_process_is_a_logged_500_and_the_server_goes_on(server, kind, path):
+    before = server.output().count(f"{kind}: hunter2")
+
+    status, _, response = send(server, "GET", path.format(kind))
+
+    assert (status, response["error"]) == (500, "Internal server error")
+    poll(lambda: server.output().count(f"{kind}: hunter2") > before)
+    assert send(server, "GET", "/values")[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit", "GeneratorExit", "Odd"])
+def test_stream_that_stops_with_such_an_exception_is_broken_and_logged(servers, kind):
+    server = servers[0]["production"]
+    before = server.output().count(f"{kind}: hunter2")
+
+    with pytest.raises(http.client.IncompleteRead):
+        send(server, "GET", f"/stops/stream/{kind}/1")
+
+    poll(lambda: server.output().count(f"{kind}: hunter2") > before)
+    assert send(server, "GET", "/values")[0] == 200
+
+
+FRAMING = {
+    "chunked": (b"Transfer-Encoding: Chunked\r\n", 200, 200),
+    "gzip, chunked": (b"Transfer-Encoding: gzip, chunked\r\n", 501, 501),
+    "two lines": (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501, 501),
+    "chunked, chunked": (b"Transfer-Encoding: chunked, chunked\r\n", 400, 400),
+    "chunked, gzip": (b"Transfer-Encoding: chunked, gzip\r\n", 400, 400),
+    "identity": (b"Transfer-Encoding: identity\r\n", 400, 400),
+    "identity and a length": (b"Transfer-Encoding: identity\r\nContent-Length: 2\r\n", 400, 400),
+    "an empty coding": (b"Transfer-Encoding:\r\n", 400, 400),
+    "an unknown coding": (b"Transfer-Encoding: xchunked\r\n", 400, 400),
+    # granian removes Content-Length: the body ends as Transfer-Encoding says (RFC 9112, section 6.3)
+    "length 0 and chunked": (b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", 200, 400),
+    "chunked and length 0": (b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", 200, 400),
+    "length 5 and chunked": (b"content-length: 5\r\ntransfer-encoding: CHUNKED\r\n", 200, 400),
+    "two lengths": (b"Content-Length: 2\r\nContent-Length: 3\r\n", 400, 400),
+    "a list of lengths": (b"Content-Length: 2, 2\r\n", 400, 400),
+    "a signed length": (b"Content-Length: +2\r\n", 400, 400),
+    "a negative length": (b"Content-Length: -1\r\n", 400, 400),
+    "no number": (b"Content-Length: abc\r\n", 400, 400),
+    "an empty length": (b"Content-Length:\r\n", 400, 400),
+}
+
+
+@pytest.mark.parametrize("case", FRAMING)
+@pytest.mark.parametrize("kind", ["production", "development"])
+def test_request_whose_body_has_no_certain_end_is_rejected_at_once(servers, kind, case):
+    fields, *expected = FRAMING[case]
+    server = servers[0][kind]
+    lines = f"POST /raw HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(lines.encode() + fields + b"\r\n2\r\n{}\r\n0\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+
+    assert response.status == expected[kind == "development"]
 
 
 def test_reason_of_an_error_is_in_the_log_of_development_alone(servers):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import HttpException
+from .errors import HttpException, is_status, shown
 
 Action = TypeVar("Action", bound=Callable[..., Any])
 
@@ -31,8 +31,8 @@ def responds(
     that pydantic has a schema for, as in ``list[Order]``. A status from 400 without a model has the body of all errors.
     ``content_type`` is for a body that is not JSON. Raises ``ValueError`` for a status that is not from 200 to 599.
     """
-    if not 200 <= status <= 599:
-        raise ValueError(f"@responds({status}): a status is a number from 200 to 599")
+    if not is_status(status):
+        raise ValueError(f"@responds({shown(status)}): a status is a number from 200 to 599")
 
     def declare(action: Action) -> Action:
         declared = DeclaredResponse(status, model, description, content_type)

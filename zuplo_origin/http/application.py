@@ -8,20 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache
-from inspect import Parameter, isclass, ismethod, signature
+from inspect import Parameter, isclass, isfunction, ismethod
+from threading import current_thread, main_thread
 from time import perf_counter
-from typing import Any, Final, cast
+from types import UnionType
+from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 
 from masonite.exceptions import ContainerError, StrictContainerException
 from masonite.foundation.Application import Application as MasoniteApplication
 
 from .actions import check_content_type
+from .content import check_framing
 from .errors import HttpException, error, internal_error
+from .injection import PASSED, problem
 from .requests import REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
 from .responses import Response
 from .routing import Middlewares, Router
 from .streams import Stream
-from .typed import read_model
+from .typed import read_model, signature_of
 
 log = logging.getLogger("zuplo_origin")
 
@@ -45,7 +49,8 @@ class Scope(dict[Any, Any]):
         while self._endings:
             try:
                 self._endings.pop()()
-            except Exception:
+            except BaseException as exception:
+                _raise_if_stopping(exception)
                 log.exception("unhandled_exception", extra={"fields": {"during": "scope_end"}})
 
 
@@ -120,13 +125,35 @@ class Bindings(MutableMapping[Any, Any]):
 
 _ARGUMENT: Final = None
 """Marks, in a plan, a parameter that takes the next positional argument."""
-_PASSED = (str, int, dict, list, tuple)
-"""Annotations of parameters that take an argument and are never looked up, as in Masonite."""
 
 
 @lru_cache(maxsize=1024)
 def _parameters(function: Any, bound: bool) -> list[tuple[str, Parameter]]:
-    return list(signature(function).parameters.items())[1 if bound else 0 :]
+    """Return the parameters that can be filled, with annotations that are classes, or texts that cannot be evaluated.
+
+    Masonite takes ``int | None`` and ``Any`` for services, and passes the defaults of those after ``*`` by position.
+    """
+    filled = [
+        parameter.replace(annotation=_looked_up(parameter.annotation))
+        for parameter in list(signature_of(function).parameters.values())[1 if bound else 0 :]
+        if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        and not (parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is not Parameter.empty)
+    ]
+    return [(parameter.name, parameter) for parameter in filled]
+
+
+def _looked_up(annotation: Any) -> Any:
+    """Return the class to look up for ``annotation``; ``str`` if the parameter takes an argument."""
+    if get_origin(annotation) is Annotated:
+        return _looked_up(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [_looked_up(each) for each in get_args(annotation) if each is not type(None)]
+        return next((each for each in kinds if each not in PASSED), str)
+    if isinstance(annotation, str) or (
+        isclass(annotation) and get_origin(annotation) is None and annotation is not Any
+    ):
+        return annotation
+    return str
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +168,7 @@ def _plan(function: Any, bound: bool) -> tuple[Parameter | None, ...] | None:
         plain = parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and parameter.default is Parameter.empty
         if not plain or "self" in name or not isclass(parameter.annotation):
             return None
-        passed = parameter.annotation is Parameter.empty or parameter.annotation in _PASSED
+        passed = parameter.annotation is Parameter.empty or parameter.annotation in PASSED
         plan.append(_ARGUMENT if passed else parameter)
     return tuple(plan)
 
@@ -290,7 +317,7 @@ class Application(MasoniteApplication):
         """Return the parameters of ``obj`` as ``(name, Parameter)`` pairs, inspected once."""
         if ismethod(obj):
             return _parameters(obj.__func__, True)
-        if isclass(obj):
+        if isclass(obj) or isfunction(obj):
             return _parameters(cast(Any, obj), False)
         return super().get_parameters(obj)
 
@@ -310,6 +337,15 @@ BODY_ERROR = "zuplo_origin.body_error"
 """The environ key of the status with which a server reports that a body did not arrive."""
 _CONTENT_HEADERS = ("content-length", "content-type")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _raise_if_stopping(exception: BaseException) -> None:
+    """Raise ``exception`` again if it is meant for the process: Ctrl+C reaches the main thread only.
+
+    In a thread of a server, ``KeyboardInterrupt`` and the like come from an action: they are unhandled exceptions.
+    """
+    if not isinstance(exception, Exception | SystemExit) and current_thread() is main_thread():
+        raise exception
 
 
 class MissingResponseError(Exception):
@@ -338,7 +374,7 @@ class RequestHandler:
         bindings["environ"], bindings["request"], bindings["response"] = environ, request, response
         try:
             self._respond(request, response)
-        except (Exception, SystemExit) as exception:
+        except BaseException as exception:
             self._respond_with_error(exception)
         stream = None
         try:
@@ -349,7 +385,7 @@ class RequestHandler:
             status, headers, body = self._parts(response)
             if response.streamed is not None:
                 stream = self._stream(request, response.streamed, int(status[:3]), began)
-        except Exception as exception:
+        except BaseException as exception:
             status, headers, body = self._parts(self._respond_with_error(exception))
         if request.has_own_id:
             headers.append((REQUEST_ID_HEADER, request.id))
@@ -378,6 +414,7 @@ class RequestHandler:
         try:
             if self._gateway is not None and not self._gateway.accepts(request):
                 return None
+            check_framing(environ)
             route, _ = self._match(request, request.get_path(), request.get_request_method())
             for specification in route.get_middlewares():
                 classes, arguments = self._middlewares.classes_for(specification)
@@ -388,7 +425,8 @@ class RequestHandler:
                         return None
             if route.accepted_types:
                 check_content_type(route.accepted_types, environ)
-        except Exception:  # the call of the application raises it again, and responds
+        except BaseException as exception:  # the call of the application raises it again, and responds
+            _raise_if_stopping(exception)
             return None
         finally:
             REQUEST_ID.reset(outer_id)
@@ -400,10 +438,11 @@ class RequestHandler:
         if self._gateway is not None and not self._gateway.accepts(request):
             error(response, 401, name="Not from the gateway")
             return
+        check_framing(request.environ)
         path = request.get_path()
         if _CONTROL.search(path):
             raise HttpException(400, reason="the path contains a control character")
-        for provider in self._booting:
+        for provider in self.booting:
             self.application.resolve(provider.boot)
         middlewares = self._middlewares
         if not middlewares.http_middleware or middlewares.run_http_middleware(request, response, "before"):
@@ -428,7 +467,7 @@ class RequestHandler:
             return
         try:
             self._run_action(route, parameters, response)
-        except (Exception, SystemExit) as exception:
+        except BaseException as exception:
             response = self._respond_with_error(exception)
         run(names, request, response, "after")
 
@@ -444,13 +483,17 @@ class RequestHandler:
         if route.accepted_types:
             check_content_type(route.accepted_types, request.environ)
         resolve = self.application.resolve
-        controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
-        action = getattr(controller, route.controller_method)
-        if route.model is not None:
-            self.application.objects[route.model] = read_model(route.model, request)
-        if route.success_status is not None:
-            response.status(route.success_status)
-        returned = resolve(action, *parameters.values())
+        try:
+            controller = route.controller_instance or resolve(route.controller_class, *route.controller_bindings)
+            action = getattr(controller, route.controller_method)
+            if route.model is not None:
+                self.application.objects[route.model] = read_model(route.model, request)
+            if route.success_status is not None:
+                response.status(route.success_status)
+            returned = resolve(action, *parameters.values())
+        except ContainerError as error:  # Masonite's message does not name the parameter
+            message = problem(self.application, route)
+            raise error if message is None else ContainerError(message) from error
         if returned is not response:
             response.view(returned)
 
@@ -497,12 +540,15 @@ class RequestHandler:
 
     def _respond_with_error(self, exception: BaseException) -> Response:
         """Replace the response, which may be half filled, with the error response for ``exception``, and return it."""
+        _raise_if_stopping(exception)
         response = self._fresh_response()
         try:
             self.application.make("exception_handler").handle(exception)
             response = self.application.make("response")
             self._parts(response)
-        except Exception as failure:  # its traceback contains the exception that was being handled
+        except BaseException as failure:
+            _raise_if_stopping(failure)
+            # its traceback contains the exception that was being handled
             log.critical("exception_handler_failed", extra={"fields": {}}, exc_info=failure)
             response = self._fresh_response()
             internal_error(response)
@@ -522,7 +568,8 @@ class RequestHandler:
         for observe in self.observers:
             try:
                 observe(request, status, seconds)
-            except Exception:
+            except BaseException as exception:
+                _raise_if_stopping(exception)
                 log.exception("request_observer_failed", extra={"fields": {}})
 
     @cached_property
@@ -531,7 +578,7 @@ class RequestHandler:
         return getattr(self.application.make("settings"), "gateway", None) if self.application.has("settings") else None
 
     @cached_property
-    def _booting(self) -> list[Any]:
+    def booting(self) -> list[Any]:
         """The providers that override ``boot``."""
         return [
             provider

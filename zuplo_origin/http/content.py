@@ -36,6 +36,26 @@ def size_of(text: str) -> int:
     return int(found[1]) * {"KB": 1024, "MB": 1_048_576}.get(found[2], 1)
 
 
+def check_framing(environ: Mapping[str, Any]) -> None:
+    """Raise ``HttpException`` if the end of the request's body is not certain (RFC 9112, section 6).
+
+    400 for ``Transfer-Encoding`` with ``Content-Length``, the mark of request smuggling, and for a coding that is not
+    ``chunked`` in the end; 501 for a further coding.
+    """
+    stated = environ.get("CONTENT_LENGTH") or "0"
+    if not (stated.isascii() and stated.isdigit()):
+        raise HttpException(400, reason="Content-Length is not a number")
+    if "HTTP_TRANSFER_ENCODING" not in environ:
+        return
+    codings = [each.strip().lower() for each in environ["HTTP_TRANSFER_ENCODING"].split(",")]
+    if environ.get("CONTENT_LENGTH"):
+        raise HttpException(400, reason="the request has Content-Length and Transfer-Encoding")
+    if codings[-1] != "chunked" or codings.count("chunked") > 1 or environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+        raise HttpException(400, reason=f"the transfer coding is {', '.join(codings)[:100]!r}; expected chunked")
+    if len(codings) > 1:
+        raise HttpException(501, reason=f"the transfer coding is {', '.join(codings)[:100]!r}; expected chunked")
+
+
 class Upload(UploadedFile):
     """An uploaded file. ``filename`` is what the client calls it: never use it as a path."""
 

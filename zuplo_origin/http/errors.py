@@ -33,7 +33,7 @@ class HttpException(Exception):
     """Raise it in a request to respond with ``status``: ``{"error": <its phrase>, "details": <details>}``.
 
     ``status`` is any from 400 to 599, ``details`` anything that JSON has, ``headers`` are added to the response.
-    ``reason`` is for the log in development only.
+    ``reason`` is for the log in development only. Raises ``ValueError`` for another status.
     """
 
     is_http_exception = True
@@ -46,6 +46,8 @@ class HttpException(Exception):
         *,
         reason: str | None = None,
     ) -> None:
+        if not is_status(status, 400):
+            raise ValueError(f"the status of HttpException is {shown(status)}; expected a number from 400 to 599")
         Exception.__init__(self, status)  # not of Masonite's classes, which have other parameters
         self.status, self.details, self.reason = status, details, reason
         self.headers = dict(headers or {})
@@ -97,6 +99,20 @@ def _faults(errors: Any) -> list[dict[str, str]]:
         for message in [messages] if isinstance(messages, str) else messages:
             faults.append({"field": str(field), "message": str(message)})
     return faults
+
+
+def is_status(status: Any, lowest: int = 200) -> bool:
+    """Return whether ``status`` is the number of a final status, from ``lowest`` (RFC 9110, section 15)."""
+    return isinstance(status, int) and not isinstance(status, bool) and lowest <= status <= 599
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` as it is spelled in Python, for a message of one short line."""
+    try:
+        text = repr(value)
+    except Exception:  # a number of more than 4300 digits has no text
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def phrase(status: int) -> str:
@@ -190,7 +206,7 @@ def _status_of(exception: BaseException) -> int | None:
     status = _MASONITE.get(type(exception).__name__) if type(exception).__module__.startswith("masoniteorm") else None
     if hasattr(exception, "get_status"):
         status = exception.get_status()
-    return status if isinstance(status, int) and 400 <= status <= 599 else None
+    return status if is_status(status, 400) else None
 
 
 def described(exception: BaseException, base: Path) -> dict[str, Any]:

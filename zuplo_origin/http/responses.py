@@ -10,13 +10,15 @@ from masonite.headers import Header
 from masonite.response import Response as MasoniteResponse
 from masonite.utils.http import HTTP_STATUS_CODES
 
-from .errors import phrase
+from .errors import is_status, phrase, shown
 from .rendering import encode
 from .requests import Cookies, Headers
 from .streams import CHUNK, File, content_type_of, disposition
 
 _NOT_FIELD_TEXT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 """A character that is not allowed in the value of a header (RFC 9110, section 5.5)."""
+_STATUS = re.compile(r"[2-5][0-9][0-9]( [\t\x20-\x7e\x80-\xff]*)?")
+"""A final status, with or without its phrase (RFC 9110, section 15; RFC 9112, section 4)."""
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110, section 5.6.2)."""
 
@@ -47,10 +49,14 @@ class Response(MasoniteResponse):
         self.streamed: Iterable[Any] | None = None
 
     def status(self, status: int | str) -> "Response":
-        """Set the status, also one that Masonite does not know."""
-        if isinstance(status, int) and status not in self.statuses:
-            status = f"{status} {phrase(status)}"
-        super().status(status)
+        """Set the status, also one that Masonite does not know. Raises ``ValueError`` if HTTP has no such status."""
+        if is_status(status):
+            number = int(status)
+            self._status = self.statuses.get(number) or f"{number} {phrase(number)}"
+        elif isinstance(status, str) and _STATUS.fullmatch(status):
+            self._status = status
+        else:
+            raise ValueError(f"the status of a response is {shown(status)}; expected a number from 200 to 599")
         return self
 
     @property

@@ -46,7 +46,7 @@ class Stream:
             assert self._context is not None, "start() has not been called"  # noqa: S101
             try:
                 chunk = self._context.run(self._produce)
-            except Exception:
+            except BaseException:
                 self._context.run(_log_exception, "stream")
                 raise
         if chunk is None:
@@ -78,7 +78,7 @@ class Stream:
             close = getattr(self._chunks, "close", None)
             if close is not None:
                 close()
-        except Exception:
+        except BaseException:
             _log_exception("stream_close")
         finally:
             self._at_end(self._bytes, self._is_complete)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from inspect import isclass, signature
-from typing import Any, get_args, get_origin
+from inspect import Signature, isclass, signature
+from typing import Annotated, Any, get_args, get_origin
 
 from .errors import ValidationFailed
 
@@ -23,13 +23,23 @@ def is_model(annotation: Any) -> bool:
     return pydantic is not None and isclass(annotation) and issubclass(annotation, pydantic.BaseModel)
 
 
+def signature_of(called: Callable[..., Any]) -> Signature:
+    """Return the signature of ``called``, with evaluated annotations (``from __future__ import annotations``)."""
+    try:
+        return signature(called, eval_str=True)
+    except Exception:  # a name for type checkers only
+        return signature(called)
+
+
 @lru_cache(maxsize=1024)
 def model_of(action: Callable[..., Any]) -> Any:
     """Return the model that ``action`` (a function) takes; ``None`` if it takes none.
 
     Raises ``TypeError`` for an action that takes more than one.
     """
-    models = [each.annotation for each in signature(action).parameters.values() if is_model(each.annotation)]
+    annotations = [each.annotation for each in signature_of(action).parameters.values()]
+    bare = [get_args(each)[0] if get_origin(each) is Annotated else each for each in annotations]
+    models = [each for each in bare if is_model(each)]
     if len(models) > 1:
         raise TypeError(f"{action.__qualname__} takes {len(models)} models; an action takes one")
     return models[0] if models else None

@@ -161,7 +161,7 @@ class Exchange:
             else:
                 outbox.end()
                 sending.result()
-        except Exception:  # noqa: S110  # sending failed, or a chunk did, which the application has logged
+        except BaseException:  # noqa: S110  # sending failed, or a chunk did, which the application has logged
             pass
         finally:
             sending.cancel()

@@ -33,6 +33,7 @@ from granian.server.embed import Server as Granian
 
 from zuplo_origin.faults import explain, print_fault, problems_with_server
 from zuplo_origin.health import readiness
+from zuplo_origin.http.injection import check_parameters
 from zuplo_origin.observability import COUNTING_FOLDER
 from zuplo_origin.observability.logs import Event, set_up, warn_of_open_routes
 from zuplo_origin.settings import CANNOT_START, BadSettings, Settings, read_settings
@@ -213,6 +214,8 @@ def _load_application(pipes: Pipes) -> Any:
     """Return ``wsgi.application``. If it cannot be loaded, print the cause, report it to the supervisor, and exit."""
     try:
         from wsgi import application
+
+        check_parameters(application)
     except Exception as error:
         _fail(error, pipes)
         raise SystemExit(CANNOT_START) from None

@@ -18,6 +18,8 @@ from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
 from zuplo_origin.faults import problems_with_server
 from zuplo_origin.http.errors import ERROR_PAGE
+from zuplo_origin.http.injection import check_parameters
+from zuplo_origin.http.routing import RouteError
 from zuplo_origin.observability.logs import warn_of_open_routes
 from zuplo_origin.settings import raw_value
 
@@ -99,6 +101,10 @@ class ServeCommand(PlainCommand):
         reload = not self.option("dont-reload")
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
         if serving:
+            try:
+                check_parameters(self.app)
+            except RouteError as error:
+                return self.fail(error)
             self.app.make("jwks").start()
             warn_of_open_routes(self.app)
             try:
@@ -150,6 +156,8 @@ class QuietHandler(WSGIRequestHandler):
         Werkzeug replaces bytes that are not UTF-8. The production server does not, and the request is a 400.
         """
         environ = super().make_environ()
+        if lengths := set(self.headers.get_all("Content-Length", ())):
+            environ["CONTENT_LENGTH"] = ",".join(sorted(lengths)) or ","  # werkzeug takes the last one
         if _REPLACED in environ["PATH_INFO"]:
             environ["PATH_INFO"] = unquote_to_bytes(urlsplit(self.path).path).decode("latin-1")
         return environ
