@@ -38,7 +38,8 @@ def pytest_cmdline_main(config):
 
     This file is not read for ``tests/`` alone, whose few tests take less time than the start of the processes.
     """
-    if getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
+    is_worker = hasattr(config, "workerinput")  # would start processes too, without end
+    if getattr(config.option, "numprocesses", 0) is None and not is_worker and not config.option.usepdb:
         config.option.numprocesses = 4
 
 
