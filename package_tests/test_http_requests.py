@@ -177,7 +177,7 @@ def test_requests_with_equal_bodies_do_not_share_parsed_values(monkeypatch):
             seen[-1].append("mine")
 
     made.add_providers(Changing)
-    made.response_handler.__dict__.pop("booting", None)
+    made.response_handler.__dict__.pop("_booting", None)
     request(made, "POST", "/x", JSON, body)
     request(made, "POST", "/x", JSON, body)
 
@@ -583,7 +583,7 @@ def test_provider_is_booted_for_each_request_if_it_overrides_boot():
     request(made, "GET", "/x")
 
     assert booted == [Provider, MasoniteProvider] * 2
-    assert len(made.response_handler.booting) == 2
+    assert len(made.response_handler._booting) == 2
 
 
 def test_header_that_middleware_adds_to_the_bag_is_found():

@@ -20,7 +20,7 @@ from masonite.foundation.Application import Application as MasoniteApplication
 from .actions import check_content_type
 from .content import check_framing
 from .errors import HttpException, error, internal_error
-from .injection import PASSED, problem
+from .injection import PASSED, booting, problem
 from .requests import REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
 from .responses import Response
 from .routing import Middlewares, Router
@@ -442,7 +442,7 @@ class RequestHandler:
         path = request.get_path()
         if _CONTROL.search(path):
             raise HttpException(400, reason="the path contains a control character")
-        for provider in self.booting:
+        for provider in self._booting:
             self.application.resolve(provider.boot)
         middlewares = self._middlewares
         if not middlewares.http_middleware or middlewares.run_http_middleware(request, response, "before"):
@@ -578,10 +578,5 @@ class RequestHandler:
         return getattr(self.application.make("settings"), "gateway", None) if self.application.has("settings") else None
 
     @cached_property
-    def booting(self) -> list[Any]:
-        """The providers that override ``boot``."""
-        return [
-            provider
-            for provider in self.application.get_providers()
-            if type(provider).boot.__module__ not in (f"{__package__}.kernel", "masonite.providers.Provider")
-        ]
+    def _booting(self) -> list[Any]:
+        return booting(self.application)

@@ -139,10 +139,16 @@ def _can_be_made(kind: Any) -> bool:
 def _binds_for_requests(application: Any, route: Any) -> bool:
     """Return whether a middleware of ``route``, or ``boot`` of a provider, may bind objects for each request."""
     middlewares = application.make("middleware")
-    if application.response_handler.booting or middlewares.http_middleware:
+    if booting(application) or middlewares.http_middleware:
         return True
     classes = [each for name in route.get_middlewares() for each in middlewares.classes_for(name)[0]]
     return any(_may_bind(each) for each in classes)
+
+
+def booting(application: Any) -> list[Any]:
+    """Return the providers that override ``boot``."""
+    idle = (f"{__package__}.kernel", "masonite.providers.Provider")
+    return [each for each in application.get_providers() if type(each).boot.__module__ not in idle]
 
 
 def _may_bind(middleware: type) -> bool:
