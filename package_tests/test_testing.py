@@ -56,11 +56,43 @@ ROUTES += [
 """
 TESTS = """
 import pytest
+from masonite.controllers import Controller
 from masonite.routes import Route
 
 from app.controllers.EchoController import EchoController
 from app.controllers.HealthController import HealthController
+from wsgi import application
 from zuplo_origin.testing import TestCase
+
+
+EXPIRED, REJECTED = {"error": "Token has expired"}, {"error": "Invalid token"}
+
+
+class Clock:
+    name = "mine"
+
+
+class System(Clock):
+    name = "system"
+
+
+class ClockController(Controller):
+    def show(self, clock: Clock):
+        return clock.name
+
+
+application.bind("system", System())
+
+
+def test_client_sends_requests(client):
+    client.get("/protected").assertUnauthorized()
+    client.acting_as(sub="user-1").get("/protected").assertJsonPath("user.sub", "user-1")
+
+
+def test_client_has_no_token_of_another_test(client, token):
+    client.get("/protected").assertUnauthorized()
+    client.with_headers({"Authorization": "Bearer " + token(sub="user-3")})
+    client.get("/protected").assertOk().assertJsonPath("user.sub", "user-3")
 
 
 class EchoTest(TestCase):
@@ -76,6 +108,32 @@ class EchoTest(TestCase):
         self.actingAs(scope="read:orders write:orders").get("/orders").assertNoContent()
         self.acting_as(exp=1).get("/protected").assertUnauthorized().assertJson({"error": "Token has expired"})
         self.acting_as(sub=None).get("/protected").assertOk().assertJsonMissing("user.sub")
+
+    def test_acting_as_takes_all_claims(self):
+        self.acting_as({"sub": "user-2", "scope": "read:orders write:orders", "role": "admin"})
+        self.get("/protected").assertJsonPath("user.sub", "user-2").assertJsonPath("user.role", "admin")
+        self.get("/orders").assertNoContent()
+        self.acting_as({"role": "admin"}).get("/protected").assertJsonPath("user.sub", "tester")
+
+    def test_tokens_that_are_rejected_take_one_call_each(self):
+        details = {
+            self.with_expired_token: None,
+            self.with_forged_token: "The token's signature is not valid",
+            self.with_token_of_another_audience: "The token is for another audience",
+        }
+        for send, expected in details.items():
+            rejected = send(scope="read:orders").get("/protected").assertUnauthorized().json()
+            assert rejected == (EXPIRED if expected is None else REJECTED | {"details": expected})
+        self.acting_as().get("/protected").assertOk()
+
+    def test_a_service_is_swapped_for_one_test(self):
+        assert self.swap("clock", "fake") == "fake" == self.application.make("clock")
+        self.swap(Clock, self.swap("jwks", Clock()))
+        self.addRoutes(Route.get("/clock", ClockController.show)).get("/clock").assertContains("mine")
+
+    def test_b_service_of_another_test_is_back(self):
+        assert not self.application.has("clock") and not isinstance(self.application.make("jwks"), Clock)
+        self.addRoutes(Route.get("/clock", ClockController.show)).get("/clock").assertContains("system")
 
     def test_headers_are_sent_in_both_forms_and_replaced_in_any_case(self):
         self.with_headers(x_one="2").with_headers({"x-two": "3"})
@@ -179,7 +237,7 @@ def test_test_case_sends_requests_whatever_the_developers_settings_are(project):
     developers = {"JWT_ISSUER": "https://gateway.example", "JWT_LEEWAY": "x", "APP_ENV": "production"}
     ended = run(project, TESTS, "-W", "error", "-W", "ignore:DD class", **developers)
 
-    assert ended.returncode == 0 and "16 passed" in ended.stdout, ended.stdout
+    assert ended.returncode == 0 and "22 passed" in ended.stdout, ended.stdout
 
 
 def test_a_failed_assertion_fails_the_test_and_the_dump_is_shown(project):

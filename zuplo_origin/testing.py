@@ -48,6 +48,12 @@ class TestIssuer:
         usual = {"iss": self.name, "sub": "tester", "aud": AUDIENCE, "iat": now, "exp": now + LIFE}
         return self._keys.sign({name: each for name, each in (usual | claims).items() if each is not None}, "EdDSA")
 
+    def forged_token(self, **claims: Any) -> str:
+        """Return a token as an untrusted client would make it: with other claims under the signature of a real one."""
+        header, _, signature = self.token().split(".")
+        _, payload, _ = self.token(**claims | {"jti": "forged"}).split(".")
+        return f"{header}.{payload}.{signature}"
+
 
 def prepare_environment(**settings: str) -> None:
     """Start the issuer, and set the environment so that the application accepts its tokens.
@@ -102,6 +108,16 @@ class TestResponse(HttpTestResponse):
         return self
 
 
+_NONE = object()
+
+
+def _put_back(objects: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is _NONE:
+        objects.pop(key, None)
+    else:
+        objects[key] = value
+
+
 class TestCase(unittest.TestCase):
     """Sends requests: ``self.acting_as(scope="read:orders", sub="user-1").get("/orders").assertOk()``.
 
@@ -120,14 +136,29 @@ class TestCase(unittest.TestCase):
             self.addCleanup(transactions.stopTestRun)
         self._faked: dict[str, tuple[Any, Any]] = {}
 
-    def acting_as(self, scope: str = "", sub: str | None = "tester", **claims: Any) -> "TestCase":
+    def acting_as(self, scope: str | Mapping[str, Any] = "", sub: str | None = "tester", **claims: Any) -> "TestCase":
         """Send a valid token with each request from now on.
 
-        ``scope`` contains scopes separated by spaces. ``claims`` adds or replaces claims: ``exp=1`` makes an expired
-        token. ``None`` removes a claim: ``sub=None`` makes a token without ``sub``.
+        ``scope`` contains scopes separated by spaces, or all claims: ``acting_as({"sub": "user-1", "role": "admin"})``.
+        ``claims`` adds or replaces claims: ``exp=1`` makes an expired token. ``None`` removes a claim: ``sub=None``
+        makes a token without ``sub``.
         """
-        self.headers["Authorization"] = f"Bearer {issuer().token(scope=scope or None, sub=sub, **claims)}"
+        given = dict(scope) if isinstance(scope, Mapping) else {"scope": scope or None}
+        self.headers["Authorization"] = f"Bearer {issuer().token(**{'sub': sub} | given | claims)}"
         return self
+
+    def with_expired_token(self, **claims: Any) -> "TestCase":
+        """Send a token that was valid an hour ago."""
+        return self.acting_as(claims, iat=int(time.time()) - 3600 - LIFE, exp=int(time.time()) - 3600)
+
+    def with_forged_token(self, **claims: Any) -> "TestCase":
+        """Send a token that the issuer has not signed, under the id of its key."""
+        self.headers["Authorization"] = f"Bearer {issuer().forged_token(**claims)}"
+        return self
+
+    def with_token_of_another_audience(self, **claims: Any) -> "TestCase":
+        """Send a token of the issuer for another origin."""
+        return self.acting_as(claims, aud="https://another.test/")
 
     def with_headers(self, headers: Mapping[str, str] | None = None, **named: str) -> "TestCase":
         """Send these headers too: ``with_headers({"zp-rid": "1"})`` or ``with_headers(zp_rid="1")``."""
@@ -176,6 +207,24 @@ class TestCase(unittest.TestCase):
                 self.application.scoped(binding, *scoped)
             else:
                 self.application.bind(binding, shared)
+
+    def swap(self, key: Any, value: Any) -> Any:
+        """Bind ``key`` to ``value`` for this test, in place of what is bound, and return ``value``.
+
+        ``key`` is the name of a binding, or a class that actions and constructors are annotated with.
+        """
+        application = self.application
+        if isinstance(key, type):
+            before = application.swaps.get(key, _NONE)
+            self.addCleanup(_put_back, application.swaps, key, before)
+            application.swap(key, value)
+            return value
+        scoped, shared = application.objects.scoped.get(key), application.objects.shared.get(key, _NONE)
+        self.addCleanup(_put_back, application.objects.shared, key, shared)
+        if scoped is not None:
+            self.addCleanup(application.scoped, key, *scoped)
+        application.bind(key, value)
+        return value
 
     # Masonite's names
     actingAs = acting_as

@@ -6,7 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from zuplo_origin.fixtures import client, token
 from zuplo_origin.testing import prepare_environment
+
+__all__ = ["client", "token"]
 
 prepare_environment()
 
