@@ -1,4 +1,4 @@
-.PHONY: serve test lint lock bench
+.PHONY: serve test lint lock bench docs reference
 
 serve:
 	python craft serve
@@ -11,6 +11,14 @@ lint:
 	ruff format --check .
 	mypy
 	python .ci/language.py
+
+# The documentation as a site, on http://127.0.0.1:8100; it is built again when a page changes.
+docs:
+	NO_MKDOCS_2_WARNING=1 mkdocs serve --strict --dev-addr 127.0.0.1:8100
+
+# The parts of the reference pages that are made from the code.
+reference:
+	python .ci/reference.py
 
 # Keeps the versions that are locked; `make lock LOCK=--upgrade` takes the newest ones.
 lock:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,21 @@ NOT_RUN = {
     "docs/operations.md": 2,
     "docs/queues.md": 1,
     "docs/services.md": 3,
+    "docs/tutorial.md": 3,
 }
 """Page to the number of its blocks that are marked with `<!-- not run: reason -->`."""
 FRAGMENTS = {"README.md": 1}
 """Page to the number of its Python blocks that belong to no file: they are compiled, but not run."""
+NOTHING_TO_RUN = {
+    "docs/deploy.md": "needs the places to deploy to",
+    "docs/logs-and-metrics.md": "its tables are compared with the code",
+    "docs/operations.md": "needs a deployed origin",
+    "docs/performance.md": "measurements, of minutes each",
+    "docs/settings.md": "its tables are compared with the code, its text with what a process prints",
+}
+"""Page to the reason why none of its blocks is run."""
+RESTARTED = ("docs/tutorial.md",)
+"""Pages whose server has to see the code of their Python blocks: it restarts, as it does for a user."""
 SHOWN = ("text", "http", "ts", "caddy")
 """Languages of blocks that are not code of this project."""
 ADDRESS = "127.0.0.1:8000"
@@ -89,6 +101,13 @@ def test_blocks_are_run_unless_they_are_marked_and_counted():
     assert Counter(block.page for block in fragments) == FRAGMENTS
 
 
+def test_every_page_of_docs_has_a_block_that_is_run():
+    run = {block.page for block in BLOCKS if not block.reason and block.language in ("sh", "python")}
+    pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "docs"}
+
+    assert pages - run == set(NOTHING_TO_RUN)
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}:{block.line}")
 def test_block_has_a_language_and_parses(block):
     if block.language == "python":
@@ -112,11 +131,16 @@ def test_code_of_a_page_runs_in_its_order(page, tmp_path):
     project = copy_of_the_project(tmp_path / "project")
     address, variables = ADDRESS, {}
     with ExitStack() as stack:
-        if any(re.search(rf"{ADDRESS}|craft (?:jwt|jwks):", block.text) for block in blocks if block.language == "sh"):
-            server = stack.enter_context(serve(project, tmp_path / "log", "--dont-reload"))
-            address, variables = f"127.0.0.1:{server.port}", {"TOKEN": craft(project, "jwt:token").stdout.strip()}
+        is_served = False
         for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+            if block.language == "python" and page in RESTARTED:
+                stack.close()
+                is_served = False
             if block.language == "sh":
+                if not is_served and re.search(rf"{ADDRESS}|craft (?:jwt|jwks):", block.text):
+                    server, is_served = stack.enter_context(serve(project, tmp_path / "log", "--dont-reload")), True
+                    address = f"127.0.0.1:{server.port}"
+                    variables = {"TOKEN": craft(project, "jwt:token").stdout.strip()}
                 printed = run_in_project(project, block.text.replace(ADDRESS, address), **variables)
                 if following and following.language == "json":
                     assert shape(json.loads(printed.splitlines()[-1])) == shape(json.loads(following.text))
@@ -137,7 +161,7 @@ def shape(value):
     """Return ``value`` with the type of each number, and without the ports of URLs: what does not differ by run."""
     if isinstance(value, dict):
         return {name: shape(each) for name, each in value.items()}
-    return type(value) if isinstance(value, int) else re.sub(r":\d+/", "/", value)
+    return re.sub(r":\d+/", "/", value) if isinstance(value, str) else type(value)
 
 
 def test_settings_page_shows_what_invalid_settings_print():
@@ -184,6 +208,56 @@ def test_test_files_that_security_names_exist():
     assert named <= {path.name for path in (ROOT / "package_tests").rglob("*.py")}
 
 
+# -- the site ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+class Loaded(HTMLParser):
+    """Collects the addresses that a browser loads, or prepares to load, for a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "link" and given.get("rel") not in ("canonical", "next", "prev"):
+            self.addresses.append(given.get("href"))
+        self.addresses += [given[name] for name in ("src", "srcset", "poster", "data") if tag != "a" and name in given]
+
+
+def test_site_loads_nothing_from_other_hosts(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        loaded = Loaded()
+        loaded.feed(page.read_text())
+        assert [each for each in loaded.addresses if re.match(r"(\w+:)?//", each or "")] == [], page
+    styles = "".join(file.read_text() for file in site.rglob("*.css"))
+    assert re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//[^)\"']*", styles) == []
+
+
+def test_site_has_every_page_and_those_outside_docs(site):
+    built = {str(page.relative_to(site).with_suffix(".md")) for page in site.rglob("*.html")} - {"404.md"}
+
+    outside = {"SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/orders/index.md"}
+    assert built == {page.name for page in PAGES if page.parent.name == "docs"} | outside
+
+
 # -- reference pages --------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +273,12 @@ def test_readme_is_short():
 
 COMPUTED = {"JWT_REALM": "`APP_NAME`", "JWKS_URL": "`<issuer>/.well-known/jwks.json`", "UPLOAD_DIR": "the system's"}
 """Settings whose default is computed."""
+
+
+def test_reference_is_what_the_code_makes():
+    checked = subprocess.run([sys.executable, ".ci/reference.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
 
 
 def test_settings_page_has_every_setting_with_its_default():

@@ -3,6 +3,7 @@
 Servers do none of this: they take their environment as it is.
 """
 
+import hashlib
 import os
 import re
 import sys
@@ -21,11 +22,23 @@ RELOAD = 3
 """The exit status with which a process asks Werkzeug's reloader to restart it."""
 
 
+INHERITED: dict[str, str] = {}
+"""The environment that this process was started with, before ``.env`` was read."""
+ENV_FILE_SEEN = "DEVELOPMENT_ENV_FILE"
+"""The environment variable with the digest of ``.env`` as the first process of ``craft serve`` has read it."""
+
+
 def main(root: Path) -> int:
     """Run the command in ``sys.argv`` for the project in ``root``, and return its exit status."""
+    from zuplo_origin.commands.style import outputs
+
     sys.argv = join_negative_numbers(sys.argv)
+    INHERITED.clear()
+    INHERITED.update(os.environ)
+    os.environ.setdefault(ENV_FILE_SEEN, env_file_digest(root))
     prepare_environment(root, sys.argv[1] if len(sys.argv) > 1 else "")
-    status: int = load_application(root).make("commands").run()
+    application = load_application(root).make("commands").command_application
+    status: int = application.run(None, *outputs())
     return status
 
 
@@ -40,6 +53,14 @@ def prepare_environment(root: Path, command: str) -> None:
         os.environ["APP_ENV"] = "local"
     if os.environ.get("APP_ENV") == "local" and not os.environ.get("JWT_ISSUER") and command in USE_DEVELOPMENT_SERVER:
         _use_development_server(root / "storage")
+
+
+def env_file_digest(root: Path) -> str:
+    """Return the SHA-256 of ``.env`` in ``root``; an empty string if it cannot be read."""
+    try:
+        return hashlib.sha256((root / ".env").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _use_development_server(storage: Path) -> None:

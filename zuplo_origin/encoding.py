@@ -119,6 +119,14 @@ def printable(text: str | None, longest: int = 64) -> str:
     return _UNPRINTABLE.sub("?", (text or "-")[:longest])
 
 
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_.~+/=-]{5,}|[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*")
+
+
+def without_tokens(text: str, longest: int = 300) -> str:
+    """Return ``text``, at most ``longest`` characters long, with ``<token>`` in place of what looks like a JWT."""
+    return _TOKEN.sub("<token>", text[:longest])
+
+
 def member_at(value: Mapping[str, Any], path: str, missing: Any) -> Any:
     """Return the member named ``path``, or what is at the dotted ``path``, or ``missing``.
 

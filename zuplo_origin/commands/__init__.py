@@ -3,6 +3,7 @@
 import importlib.util
 from typing import Any
 
+from .examples import add_examples
 from .jwks_show import JwksShowCommand
 from .jwt_inspect import JwtInspectCommand
 from .openapi_write import OpenApiWriteCommand
@@ -18,4 +19,5 @@ def register_commands(application: Any) -> None:
         from zuplo_origin.dev.commands import development_commands
 
         commands += development_commands(application)
+    add_examples(commands)
     application.make("commands").add(*commands)

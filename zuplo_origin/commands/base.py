@@ -1,10 +1,14 @@
 """The base class of this project's craft commands."""
 
 import os
+import sys
+from contextlib import AbstractContextManager
 from typing import Any
 
 from cleo.io.outputs.output import Type, Verbosity
 from masonite.commands import Command
+
+from .style import MARK_STYLES, Painter, progress
 
 MARKS = {True: "✓", False: "✗", None: "·"}
 """The mark of a check that passed, that failed, or that was skipped."""
@@ -12,7 +16,8 @@ MARKS = {True: "✓", False: "✗", None: "·"}
 
 def fail(command: Any, message: object) -> int:
     """Print ``message`` to standard error, after the command's name, and return exit status 1."""
-    command.io.write_error_line(f"{command.name}: {message}", Verbosity.NORMAL, Type.RAW)
+    paint = Painter(command.io.error_output.is_decorated())
+    command.io.write_error_line(f"{paint(command.name, 'error')}: {paint(message)}", Verbosity.NORMAL, Type.RAW)
     return 1
 
 
@@ -32,6 +37,18 @@ class PlainCommand(Command):
 
     def line_error(self, text: str, style: str | None = None, verbosity: Verbosity = Verbosity.NORMAL) -> None:
         self.io.write_error_line(text, verbosity, Type.RAW)
+
+    @property
+    def paint(self) -> Painter:
+        """A function that paints text for standard output, if it has colours, and escapes control characters."""
+        return Painter(self.io.output.is_decorated())
+
+    def mark(self, passed: bool | None) -> str:
+        return self.paint(MARKS[passed], MARK_STYLES[passed])
+
+    def progress(self, text: str) -> AbstractContextManager[None]:
+        """Show ``text`` in a terminal while the block runs."""
+        return progress(sys.stderr, text)
 
     def fail(self, message: object) -> int:
         return fail(self, message)

@@ -10,9 +10,11 @@ from zuplo_origin.jwks.shared import SharedState
 from zuplo_origin.jwks.stores import StoreDown
 from zuplo_origin.settings import Settings
 
-from .base import PlainCommand
+from .base import MARKS, PlainCommand
+from .style import visible
 
 HEADINGS = ["kid", "kty", "crv or bits", "alg", "use", "usable", "first seen"]
+USABLE = HEADINGS.index("usable")
 
 
 class JwksShowCommand(PlainCommand):
@@ -28,13 +30,16 @@ class JwksShowCommand(PlainCommand):
             return 1
         settings = self.app.make("settings")
         shared = self._shared(settings)
-        reports = [report(make_source(settings, one), one.algorithms, shared.get(one.name)) for one in settings.issuers]
+        reports = []
+        for one in settings.issuers:
+            with self.progress(f"fetching the keys of {one.name}"):
+                reports.append(report(make_source(settings, one), one.algorithms, shared.get(one.name)))
         if self.option("json"):
-            self.line(json.dumps([one.as_dict() for one in reports], indent=2))
+            self.line(json.dumps([each.as_dict() for each in reports], indent=2))
         else:
-            for one in reports:
-                self._show(one, settings)
-        return 0 if any(one.usable for one in reports) else 1
+            for each in reports:
+                self._show(each, settings)
+        return 0 if any(each.usable for each in reports) else 1
 
     def _shared(self, settings: Settings) -> dict[str, SharedState]:
         """Return the times of the key sets that running processes share, by issuer."""
@@ -46,9 +51,9 @@ class JwksShowCommand(PlainCommand):
             return {}
 
     def _show(self, one: KeySetReport, settings: Settings) -> None:
-        self.line(f"{one.issuer}\n  keys from {one.url}")
+        self.line(f"{self.paint(one.issuer, 'bold')}\n  keys from {self.paint(one.url)}")
         if one.failure:
-            self.line(f"  ✗ {one.failure}")
+            self.line(f"  {self.mark(False)} {self.paint(one.failure)}")
         else:
             given = "no max-age in the headers" if one.max_age is None else f"max-age {one.max_age} s in the headers"
             self.line(
@@ -64,15 +69,19 @@ class JwksShowCommand(PlainCommand):
             self.line("  running processes: none has fetched this key set lately")
         rows = [
             [printable(value, 48) for value in (entry.kid, entry.kty, entry.size, entry.alg, entry.use)]
-            + ["✓" if entry.usable else f"✗ {entry.why}"]
+            + [MARKS[True] if entry.usable else f"{MARKS[False]} {visible(str(entry.why))}"]
             + [f"{_duration(now - entry.first_seen)} ago" if entry.first_seen is not None else "-"]
             for entry in one.entries
         ]
         if rows:
             escape = self.io.output.formatter.escape  # cleo reads the cells of a table as markup
-            self.render_table(HEADINGS, [[escape(cell) for cell in row] for row in rows])
+            colours = ["green" if entry.usable else "red" for entry in one.entries]
+            cells = [[escape(cell) for cell in row] for row in rows]
+            for row, colour in zip(cells, colours, strict=True):
+                row[USABLE] = f"<fg={colour}>{row[USABLE]}</>"
+            self.render_table(HEADINGS, cells)
         for advice in one.advice:
-            self.line(f"  → {advice}")
+            self.line(f"  → {self.paint(advice, 'yellow')}")
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from zuplo_origin.jwt.inspection import RuleResult, inspect, inspect_requirement
 from zuplo_origin.jwt.reasons import Reason, Rejected
 from zuplo_origin.jwt.verifier import MAX_LENGTH, Candidate
 
-from .base import MARKS, PlainCommand
+from .base import PlainCommand
 
 LONGEST_INPUT = 1_048_576
 """Bytes that are read from standard input."""
@@ -43,18 +43,20 @@ class JwtInspectCommand(PlainCommand):
         settings, guard = self.app.make("settings"), self.app.make("guard")
         text, header = read_token(given, settings.header, settings.scheme, guard.verifier.max_length)
         candidate = guard.verifier.candidate(text)
-        results = [*header, *inspect(candidate, KeysUnavailable, self._explain_key)]
+        with self.progress("verifying the token, which may fetch keys"):
+            results = [*header, *inspect(candidate, KeysUnavailable, self._explain_key)]
         route = self.option("route")
         if route:
             results += self._inspect_route(candidate, "" if route is True else route)
         for result in results:
-            self.line(f"{MARKS[result.passed]} {result.rule:<16} {result.found}".rstrip())
+            name = self.paint(f"{result.rule:<16}", *(("bold",) if result.passed is False else ()))
+            self.line(f"{self.mark(result.passed)} {name} {self.paint(result.found)}".rstrip())
             if result.reason is not None:
-                self.line(f"  {result.reason.value}; expected: {result.expected}")
+                self.line(f"  {self.paint(result.reason.value, 'red')}; expected: {self.paint(result.expected)}")
             if result.advice:
-                self.line(f"  → {result.advice}")
+                self.line(f"  → {self.paint(result.advice, 'yellow')}")
         accepted = all(result.passed for result in results)
-        self.line("accepted" if accepted else "rejected")
+        self.line(self.paint("accepted", "bold", "green") if accepted else self.paint("rejected", "bold", "red"))
         return 0 if accepted else 1
 
     def _explain_key(self, candidate: Candidate) -> str:

@@ -1,5 +1,6 @@
 """Errors as JSON responses: exceptions, statuses and their phrases."""
 
+import json
 import logging
 import sys
 import traceback
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from masonite import exceptions
+
+from zuplo_origin.encoding import without_tokens
 
 log = logging.getLogger("zuplo_origin")
 
@@ -162,8 +165,8 @@ class JsonExceptionHandler:
             return self._unhandled(response, exception)
         headers: Any = getattr(exception, "get_headers", lambda: getattr(exception, "headers", None))() or {}
         headers = {str(name): str(value) for name, value in headers.items()}
+        self._log_reason(exception, status)
         if isinstance(exception, HttpException):
-            self._log_reason(exception)
             return error(response, status, exception.details, headers, exception.error)
         body = exception.get_response() if hasattr(exception, "get_response") else None
         if body is None or type(exception).__module__.startswith("masonite"):
@@ -171,21 +174,23 @@ class JsonExceptionHandler:
         response.with_headers(headers).json({"error": body} if isinstance(body, str) else body, status=status)
         return response
 
-    def _log_reason(self, exception: HttpException) -> None:
-        """Log, in development, why the framework responds with an error."""
+    def _log_reason(self, exception: BaseException, status: int) -> None:
+        """Log, in development, why the response is an error, without what looks like a token."""
         if not (self.application.has("settings") and self.application.make("settings").environment == "local"):
             return
-        request, reason = self.application.make("request"), exception.reason
-        if exception.status in (404, 405) and request.route is None:
+        request, reason = self.application.make("request"), getattr(exception, "reason", None)
+        if isinstance(exception, HttpException) and status in (404, 405) and request.route is None:
             path, method = request.get_path()[:200], request.get_request_method()  # comparing a long path takes long
-            if exception.status == 404:
+            if status == 404:
                 nearest, reason = self.application.make("router").nearest(path), f"no route matches {path!r}"
             else:
                 nearest = self.application.make("router").nearest(path, method)
                 reason = f"{path!r} has {exception.headers.get('Allow')}, not {method}"
             reason += f"; the nearest is {nearest}" if nearest else ""
-        if reason is not None:
-            fields = {"status": exception.status, "reason": reason}
+        if reason is None:
+            reason = _reason(exception, Path(self.application.base_path))
+        if reason:
+            fields = {"status": status, "reason": without_tokens(str(reason))}
             log.info("request_error", extra={"fields": fields})
 
     def _unhandled(self, response: Any, exception: BaseException) -> Any:
@@ -224,6 +229,20 @@ def described(exception: BaseException, base: Path) -> dict[str, Any]:
             for frame in own or frames
         ],
     }
+
+
+def _reason(exception: BaseException, base: Path) -> str:
+    """Return the details of ``exception``, or where the project raised it; an empty string if neither is known."""
+    details = getattr(exception, "details", None)
+    if isinstance(exception, ValidationFailed) and details:
+        return "; ".join(f"{fault['field'] or 'body'}: {fault['message']}" for fault in details)
+    if details is not None:
+        return details if isinstance(details, str) else json.dumps(details, default=str)
+    name = "" if isinstance(exception, HttpException) else type(exception).__name__
+    own = [each for each in traceback.extract_tb(exception.__traceback__) if _is_own(Path(each.filename), base)]
+    if own:
+        return f"{name} raised by {own[-1].name}, {_relative(own[-1].filename, base)}:{own[-1].lineno}".strip()
+    return name
 
 
 def _message(exception: BaseException) -> str:

@@ -38,7 +38,8 @@ def _quoted(value: Any) -> str:
     return repr(text) if " " in text or not text else text
 
 
-def _event(record: logging.LogRecord) -> Event | None:
+def event_of(record: logging.LogRecord) -> Event | None:
+    """Return the event of ``record``; ``None`` if it is a plain message."""
     if isinstance(record.msg, Event):
         return record.msg
     fields = getattr(record, "fields", None)
@@ -73,7 +74,7 @@ class JsonFormatter(logging.Formatter):
             "level": _LEVELS.get(record.levelno) or record.levelname.lower(),
             "logger": record.name,
         }
-        event = _event(record)
+        event = event_of(record)
         if event is not None:
             line["event"] = event.name
             line.update(event.fields)
@@ -109,7 +110,7 @@ class LineFormatter(logging.Formatter):
         return f"{second},{int(record.msecs):03d}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = _CONTROL.sub(_escaped, str(_event(record) or record.message))
+        record.message = _CONTROL.sub(_escaped, str(event_of(record) or record.message))
         ids = (f"{name}={value}" for name, value in _request_ids(record).items())
         return " ".join([super().formatMessage(record), *ids])
 

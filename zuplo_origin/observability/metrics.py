@@ -43,22 +43,38 @@ class Metrics(KeyObserver):
             "route",
         )
         self._by_response: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}  # labels() takes a lock
-        self._in_flight = self._number("http_requests_in_flight", "Requests that have no response yet.")
+        self._in_flight = self._number(
+            "http_requests_in_flight", "Requests whose response has not ended, streams included."
+        )
         self._streams = self._number("http_streams_open", "Streamed responses that have not ended.")
-        rejections = self._counter("jwt_refusals", "Requests that the guard rejected, by reason.", "reason")
+        rejections = self._counter(
+            "jwt_refusals", "Rejected requests, by reason; not_from_gateway is one without GATEWAY_SECRET.", "reason"
+        )
         self._rejections = {reason: rejections.labels(reason.value) for reason in (*Reason, *GatewayReason)}
-        self._jobs = self._counter("queue_jobs", "Jobs, by queue driver and outcome.", "driver", "outcome")
-        self._job_time = self._histogram("queue_job_seconds", "Seconds that a job ran.", _JOB, "driver")
+        self._jobs = self._counter(
+            "queue_jobs",
+            "Jobs pushed and, by async, run, by queue driver and outcome: pushed, rejected, done, failed.",
+            "driver",
+            "outcome",
+        )
+        self._job_time = self._histogram(
+            "queue_job_seconds", "Seconds that a job of the driver async ran.", _JOB, "driver"
+        )
         self._verification = self._histogram(
             "jwt_verification_seconds",
             "Seconds to verify an accepted token, including a wait for its key.",
             _VERIFICATION,
             "algorithm",
         )
-        cache = self._counter("jwt_cache", "Look-ups in the cache of verified tokens, by outcome.", "outcome")
+        cache = self._counter(
+            "jwt_cache", "Look-ups in the cache of verified tokens, by outcome: hit, miss.", "outcome"
+        )
         self._cache = {True: cache.labels("hit"), False: cache.labels("miss")}
         self._fetches = self._counter(
-            "jwks_fetches", "Fetches of key sets, by issuer and outcome.", "issuer", "outcome"
+            "jwks_fetches",
+            "Fetches of key sets, by issuer and outcome: ok, failed, shared (from JWKS_STORE), deferred (cooldown).",
+            "issuer",
+            "outcome",
         )
         self._fetch_time = self._histogram(
             "jwks_fetch_seconds", "Seconds that a fetch of a key set took.", _FETCH, "issuer"
@@ -67,7 +83,9 @@ class Metrics(KeyObserver):
             "jwks_unknown_keys", "Tokens with a key id that is not in the cached key set.", "issuer"
         )
         self._cooldown = self._counter(
-            "jwks_cooldown_hits", "Fetches for unknown key ids that the cooldown prevented.", "issuer"
+            "jwks_cooldown_hits",
+            "Fetches for unknown key ids and bad signatures that the cooldown prevented.",
+            "issuer",
         )
         dropped = self._counter("log_lines_dropped", "Log lines that were dropped because standard error was not read.")
         for handler in logging.getLogger().handlers:
@@ -179,6 +197,14 @@ def exposition(own: CollectorRegistry | None = None) -> tuple[bytes, str]:
     return generate_latest(exposed), CONTENT_TYPE_LATEST
 
 
+def ages() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    """Return the metrics that are computed when they are read, without samples."""
+    return (
+        GaugeMetricFamily("jwks_age_seconds", "Seconds since the cached key set was fetched.", labels=["issuer"]),
+        GaugeMetricFamily("jwks_stale_seconds", "Seconds since the cached key set became stale.", labels=["issuer"]),
+    )
+
+
 class _WithAges:
     """Collects the metrics in ``registry``, and adds the age of the oldest key set of each issuer."""
 
@@ -187,10 +213,7 @@ class _WithAges:
 
     def collect(self) -> Iterable[Any]:
         now = time.time()
-        age = GaugeMetricFamily("jwks_age_seconds", "Seconds since the cached key set was fetched.", labels=["issuer"])
-        stale = GaugeMetricFamily(
-            "jwks_stale_seconds", "Seconds since the cached key set is no longer fresh.", labels=["issuer"]
-        )
+        age, stale = ages()
         since = {"jwks_fetched_timestamp_seconds": age, "jwks_fresh_until_timestamp_seconds": stale}
         for metric in self._registry.collect():
             yield metric

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree  # writing alone
 
-from zuplo_origin.commands.base import MARKS, PlainCommand
+from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.dev.issuer import BadKeyFile, Development, NotRunning
 from zuplo_origin.dev.origin_check import CheckResult, InvalidTarget, OriginCheck
 from zuplo_origin.encoding import load_json
@@ -49,16 +49,23 @@ class OriginCheckCommand(PlainCommand):
             return self.fail(error)
         except (OSError, ValueError) as error:
             return self.fail(f"--openapi: {self.option('openapi')}: {getattr(error, 'strerror', None) or error}")
-        results = []
-        for result in check.run():
+        results: list[CheckResult] = []
+        checks = iter(check.run())
+        while True:
+            with self.progress(f"waiting for the result of check {len(results) + 1}"):
+                result = next(checks, None)
+            if result is None:
+                break
             results.append(result)
             if not self.option("json"):
-                self.line(f"{MARKS[result.passed]} {result.check:20} {result.detail}".rstrip())
+                name, detail = self.paint(f"{result.check:20}"), self.paint(result.detail.replace("\n", "\\n"))
+                self.line(f"{self.mark(result.passed)} {name} {detail}".rstrip())
         if self.option("json"):
             self.line(json.dumps([asdict(result) for result in results], indent=2))
         count = Counter(result.passed for result in results)
         if not self.option("json"):
-            self.line(f"\n{count[False]} failed, {count[None]} skipped")
+            failed = self.paint(f"{count[False]} failed", *(("bold", "red") if count[False] else ("green",)))
+            self.line(f"\n{failed}, {count[None]} skipped")
         if self.option("junit"):
             try:
                 Path(self.option("junit")).write_bytes(junit(url, results))

@@ -8,13 +8,19 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
+from zuplo_origin.commands.style import Painter, has_colours, is_styled
+from zuplo_origin.craft import ENV_FILE_SEEN, INHERITED, env_file_digest
+from zuplo_origin.dev import terminal
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
 from zuplo_origin.faults import problems_with_server
 from zuplo_origin.http.errors import ERROR_PAGE
@@ -23,8 +29,15 @@ from zuplo_origin.http.routing import RouteError
 from zuplo_origin.observability.logs import warn_of_open_routes
 from zuplo_origin.settings import raw_value
 
+log = logging.getLogger("zuplo_origin")
+
 CONSOLE_SECRET = "DEVELOPMENT_CONSOLE_SECRET"  # noqa: S105  # the name of a variable
 """The environment variable with the console's secret, for the child process: it survives reloads."""
+RESTARTED = "DEVELOPMENT_RESTARTED"
+"""The environment variable that marks a server that was started again: an invalid ``.env`` does not end it."""
+INVALID_SETTINGS, ENV_FILE_CHANGED = 5, 4
+"""Exit statuses of the processes that serve, for the first one: ``.env`` may change JWT_ISSUER, so it starts again."""
+POLL_SECONDS = 0.5
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -39,6 +52,22 @@ class ServeCommand(PlainCommand):
     """
 
     def handle(self) -> int:
+        root, is_first = Path(self.app.base_path), ENV_FILE_SEEN not in INHERITED
+        try:
+            status = self._handle()
+        except SystemExit as ended:  # of Werkzeug's reloader
+            status = ended.code if isinstance(ended.code, int) else 1
+        if not is_first:
+            return status
+        if status == INVALID_SETTINGS and RESTARTED in os.environ:
+            self.line_error("\nWaiting until .env changes. Press Ctrl+C to stop.")
+            _wait_for_change(root)
+            status = ENV_FILE_CHANGED
+        if status == ENV_FILE_CHANGED:
+            _start_again()
+        return 1 if status == INVALID_SETTINGS else status
+
+    def _handle(self) -> int:
         host, port = self.option("host"), self.option("port")
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             return self.fail(f"--port: invalid value {port!r}; expected a number from 1 to 65535")
@@ -47,7 +76,7 @@ class ServeCommand(PlainCommand):
         if not self.app.has("settings"):
             if os.environ.get("APP_ENV") != "local" or os.environ.get("JWT_ISSUER"):
                 self.line_error(self.app.make("settings.problems"))
-                return 1
+                return INVALID_SETTINGS
             return self._develop(host, int(port))
         if MARKER in os.environ and os.environ.get("APP_ENV") == "local":
             _exit_with_parent(int(os.environ[MARKER]))
@@ -77,12 +106,18 @@ class ServeCommand(PlainCommand):
                     "JWT_ISSUER": development.issuer,
                     "JWT_AUDIENCE": f"{development.address}/*",
                     "JWKS_URL": "",
-                    CONSOLE_SECRET: secrets.token_urlsafe(32),
+                    CONSOLE_SECRET: self._console_secret(),
                 }
             )
         finally:
             development.withdraw(storage)
             issuer.close()
+
+    def _console_secret(self) -> str:
+        """Return a new secret or, after a restart, the one of before: the console stays open in a browser."""
+        if RESTARTED not in os.environ or CONSOLE_SECRET not in os.environ:
+            os.environ[CONSOLE_SECRET] = secrets.token_urlsafe(32)
+        return os.environ[CONSOLE_SECRET]
 
     def _add_console(self) -> None:
         from zuplo_origin.dev.console import ROUTES, SECRET, ConsoleMiddleware, LoopbackOnlyMiddleware
@@ -100,6 +135,9 @@ class ServeCommand(PlainCommand):
             self.app.bind(ERROR_PAGE, error_page.show)
         reload = not self.option("dont-reload")
         serving = not reload or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+        is_read_by_a_person = is_styled(sys.stderr)
+        if is_read_by_a_person:
+            terminal.set_up(self.app, Painter(has_colours(sys.stderr)))
         if serving:
             try:
                 check_parameters(self.app)
@@ -112,8 +150,11 @@ class ServeCommand(PlainCommand):
             except OSError:
                 return self.fail(f"METRICS_PORT: {self.app.make('settings').metrics_port} is taken")
         if not serving or not reload:
-            self._print_addresses(host, port)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+            self._print_addresses(host, port, reload)
+        # at INFO it logs the file that has changed
+        logging.getLogger("werkzeug").setLevel(logging.INFO if is_read_by_a_person else logging.WARNING)
+        if serving and reload and os.environ.get("APP_ENV") != "production":
+            _exit_when_env_file_changes(Path(self.app.base_path))
         QuietHandler.timeout = self.app.make("settings").body_seconds
         # "auto" is watchdog where it is installed. It watches site-packages and the standard library too: each start of
         # another Python process took seconds of CPU time in this one.
@@ -130,8 +171,12 @@ class ServeCommand(PlainCommand):
             pages = {metrics.PATH: metrics.page(self.app.make("metrics").registry)}
             side_port.serve(self.app.make("settings").host, port, pages)
 
-    def _print_addresses(self, host: str, port: int) -> None:
+    def _print_addresses(self, host: str, port: int, reload: bool) -> None:
         url = _url(host, port)
+        if is_styled(sys.stdout):
+            console = f"{url}/#{os.environ[CONSOLE_SECRET]}" if MARKER in os.environ else None
+            self.line("\n".join(terminal.banner(self.app, url, console, reload, self.paint)))
+            return
         self.line(f"Development server on {url}. Press Ctrl+C to stop it.")
         if MARKER not in os.environ:
             return
@@ -177,6 +222,48 @@ def _is_free(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _exit_when_env_file_changes(root: Path) -> None:
+    """End this process with ``ENV_FILE_CHANGED`` when ``.env`` is changed, created or deleted.
+
+    Werkzeug's reloader sees no new file, and its next process would have the variables of the old one.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(ENV_FILE_CHANGED)
+
+    def watch() -> None:
+        _wait_for_change(root)
+        log.info(terminal.ENV_FILE_CHANGED)
+        os.kill(os.getpid(), signal.SIGUSR1)  # ends the main thread's sleep too
+
+    signal.signal(signal.SIGUSR1, leave)
+    threading.Thread(target=watch, name="env-file", daemon=True).start()
+
+
+def _wait_for_change(root: Path) -> None:
+    """Return when ``.env`` is another one than the first process has read, and stays so: editors write it in steps."""
+    seen = os.environ[ENV_FILE_SEEN]
+    before = seen
+    while True:
+        time.sleep(POLL_SECONDS)
+        now = env_file_digest(root)
+        if now == before != seen:
+            return
+        before = now
+
+
+def _start_again() -> None:
+    """Replace this process by a new one of the same command, with the environment that this one was started with."""
+    environment = {**INHERITED, RESTARTED: "1"}
+    if CONSOLE_SECRET in os.environ:
+        environment[CONSOLE_SECRET] = os.environ[CONSOLE_SECRET]
+    if "WERKZEUG_SERVER_FD" in os.environ:  # the listening socket: the new process opens its own
+        with suppress(OSError):  # closed already
+            os.set_inheritable(int(os.environ["WERKZEUG_SERVER_FD"]), False)
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
 
 
 def _run_child(variables: Mapping[str, str]) -> int:
