@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -11,7 +12,9 @@ from package_tests.support.servers import free_port, production
 from package_tests.support.signing import unb64
 from package_tests.support.wsgi_client import request
 
-PATHS = ("/", "/console/state", "/console/token", "/console/send")
+READ = ("/console/state", "/console/history", "/console/settings", "/console/gateway")
+WRITE = ("/console/token", "/console/sign", "/console/verify", "/console/send")
+PATHS = ("/", "/console", *READ, *WRITE)
 JSON = {"Content-Type": "application/json"}
 
 
@@ -44,23 +47,143 @@ def token(server, **fields):
     return result["token"]
 
 
-def test_send_returns_request_response_and_rules(development):
+def send(server, body=None, **fields):
+    """Return the status and the body of a response to a request that the console has sent."""
+    headers = JSON | {"X-Console-Secret": secret_of(server)}
+    given = json.dumps({"method": "GET", "path": "/protected"} | fields).encode()
+    head, _, content = server.get("/console/send", headers, "POST", given)[2].partition(b"\n")
+    return json.loads(head).get("status"), content
+
+
+def rules(server, token):
+    return post(server, "/console/verify", {"token": token})[1]["rules"]
+
+
+def claims_of(token):
+    return json.loads(unb64(token.split(".")[1]))
+
+
+def test_send_returns_the_response_and_verify_the_rules(development):
     audience = f"http://127.0.0.1:{development.port}/"
     good = token(development, scope="read:orders", aud=audience, claims='{"plan": "gold"}')
-    status, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": good})
+    status, body = send(development, token=good)
 
-    assert (status, result["status"]) == (200, 200)
-    assert '"plan": "gold"' in result["response"] and '"scope": "read:orders"' in result["response"]
-    assert f"Authorization: Bearer {good}" in result["request"]
-    assert all(rule["passed"] for rule in result["rules"]) and len(result["rules"]) == 12
+    assert status == 200 and json.loads(body)["user"]["plan"] == "gold"
+    assert all(rule["passed"] for rule in rules(development, good)) and len(rules(development, good)) == 12
 
 
-def test_send_returns_the_rule_that_failed(development):
+def test_verify_returns_the_rule_that_failed(development):
     other = token(development, aud="https://another.example/")
-    _, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": other})
 
-    assert result["status"] == 401
-    assert [rule["reason"] for rule in result["rules"] if rule["passed"] is False] == ["wrong_audience"]
+    assert send(development, token=other)[0] == 401
+    assert [rule["reason"] for rule in rules(development, other) if rule["passed"] is False] == ["wrong_audience"]
+
+
+def test_sign_signs_the_given_claims_with_the_issuers_or_another_key(development):
+    claims = claims_of(token(development, aud=f"http://127.0.0.1:{development.port}/")) | {"sub": "changed"}
+    given = {"header": {"alg": "ES256", "typ": "JWT"}, "claims": claims}
+    same = post(development, "/console/sign", given)[1]["token"]
+    other = post(development, "/console/sign", given | {"other_key": True})[1]["token"]
+
+    assert claims_of(same) == claims_of(other) == claims
+    assert (send(development, token=same)[0], send(development, token=other)[0]) == (200, 401)
+    assert [rule["reason"] for rule in rules(development, other) if rule["passed"] is False] == ["bad_signature"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"header": {}, "claims": {}},
+        {"header": {"alg": "none"}, "claims": {}},
+        {"header": {"alg": []}, "claims": {}},
+        {"header": {"alg": "EdDSA"}, "claims": []},
+        {"header": {"alg": "EdDSA"}, "claims": '{"a": NaN}'},
+    ],
+)
+def test_sign_returns_a_problem_with_invalid_fields(development, fields):
+    status, result = post(development, "/console/sign", fields)
+
+    assert (status, set(result)) == (200, {"problem"})
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "x"}, {"A\r\nB": "c"}, {"A": "b\r\nC: d"}, {"A": 1}, [], {"content-length": "9"}]
+)
+def test_send_rejects_headers_that_would_change_the_framing(development, headers):
+    _, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "headers": headers or [1]})
+
+    assert set(result) == {"problem"}
+
+
+def history(server):
+    body = server.get("/console/history", {"X-Console-Secret": secret_of(server)})[2]
+    return json.loads(body)["entries"]
+
+
+def test_history_has_rejected_requests_without_their_secrets(development):
+    signed = token(development, aud="https://another.example/")
+    path = f"/<img src=x onerror=alert(1)>/{signed}"
+    development.get("/protected?password=hunter2", {"Authorization": f"Bearer {signed}", "Cookie": "sid=my-cookie"})
+    development.get(path.replace(" ", "%20").replace("<", "%3C").replace(">", "%3E"))
+    unknown, rejected = history(development)[:2]
+
+    assert (rejected["path"], rejected["status"], rejected["reason"]) == ("/protected", 401, "wrong_audience")
+    assert unknown["status"] == 404 and "no route matches" in "".join(unknown["lines"])
+    text = json.dumps(history(development))
+    assert signed.rpartition(".")[2] not in text and "hunter2" not in text and "my-cookie" not in text
+    assert secret_of(development) not in text and "/console/" not in text
+
+
+def test_history_keeps_200_requests(development):
+    for _ in range(203):
+        development.get("/health/live")
+
+    assert len(history(development)) == 200
+
+
+def test_history_has_log_lines_and_the_exception_and_the_error_page_links_to_it(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    routes = project / "routes" / "web.py"
+    (project / "app" / "controllers" / "BrokenController.py").write_text(
+        "import logging\nfrom masonite.controllers import Controller\n\n\n"
+        "class BrokenController(Controller):\n    def show(self):\n"
+        "        logging.getLogger('app').warning('login with password=hunter2 at db://me:pw12@db/x')\n"
+        "        raise RuntimeError('broken on purpose')\n"
+    )
+    routes.write_text(
+        routes.read_text() + "\nfrom app.controllers.BrokenController import BrokenController\n"
+        "ROUTES.append(Route.get('/broken', BrokenController.show).middleware('public'))\n"
+    )
+    with serve(project, tmp_path / "log", "--dont-reload", APP_DEBUG="True", APP_KEY="k" * 43) as server:
+        status, _, page = server.get("/broken", {"Accept": "text/html"})
+        entry = history(server)[0]
+        secret = {"X-Console-Secret": secret_of(server)}
+        settings = server.get("/console/settings", secret)[2].decode()
+
+    assert status == 500 and f'href="/console#history={entry["rid"]}"' in page.decode()
+    assert secret["X-Console-Secret"] not in page.decode()
+    assert entry["exception"]["message"] == "broken on purpose"
+    assert entry["exception"]["frames"][-1]["file"] == "app/controllers/BrokenController.py"
+    assert any("raise RuntimeError" in line for _, line in entry["exception"]["frames"][-1]["source"])
+    assert "login with" in entry["lines"][0] and "hunter2" not in str(entry) and "pw12" not in str(entry)
+    assert "k" * 43 not in settings
+
+
+def test_gateway_returns_how_to_create_a_project_or_what_an_export_would_change(project, development):
+    def gateway():
+        return json.loads(development.get("/console/gateway", {"X-Console-Secret": secret_of(development)})[2])
+
+    assert gateway() == {"folder": None}
+    folder = project / "gateway"
+    assert craft(project, "zuplo:export", str(folder)).returncode == 0
+    try:
+        (folder / "config" / "policies.json").unlink()
+        assert [each["path"] for each in gateway()["files"]] == ["config/policies.json"]
+        (folder / "config" / "routes.oas.json").write_text("{")
+        assert set(gateway()) == {"problem"}
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_state_returns_keys_and_routes(development):
@@ -68,10 +191,8 @@ def test_state_returns_keys_and_routes(development):
 
     assert {key["algorithm"] for key in state["keys"]} == {"EdDSA", "ES256", "PS256, RS256"}
     assert {key["state"] for key in state["keys"]} == {"fresh"}
-    assert [route["path"] for route in state["routes"]] == [
-        "/protected", "/health/live", "/health/ready", "/openapi.json"
-    ]  # fmt: skip
-    assert state["routes"][0]["guarded"] and not state["routes"][1]["guarded"]
+    assert state["issuers"][0]["failure"] == "" and state["issuers"][0]["next"] > 0
+    assert list(state["document"]["paths"]) == ["/protected", "/health/live", "/health/ready", "/openapi.json"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +238,10 @@ def test_token_returns_a_problem_with_invalid_fields(development, fields):
     ],
 )
 def test_send_returns_a_problem_with_invalid_fields(development, fields):
-    status, result = post(development, "/console/send", {"method": "GET", "path": "/protected", "token": "a"} | fields)
+    given = json.dumps({"method": "GET", "path": "/protected", "token": "a"} | fields).encode()
+    headers = JSON | {"X-Console-Secret": secret_of(development)}
+    status, _, body = development.get("/console/send", headers, "POST", given)
+    result = json.loads(body.partition(b"\n")[0])
 
     assert status == 200 and (set(result) == {"problem"} or result["status"] == 404)
 
@@ -133,10 +257,13 @@ def test_send_returns_a_problem_with_invalid_fields(development, fields):
         {"X_Forwarded_For": "192.0.2.1"},
     ],
 )
-def test_token_rejects_a_request_from_another_site(development, headers):
-    status, result = post(development, "/console/token", {"ttl": 300, "alg": "EdDSA"}, **headers)
+def test_console_rejects_requests_from_another_site(development, headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named |= {"X-Console-Secret": secret_of(development)}
+    fields = b'{"ttl": 300, "alg": "EdDSA", "method": "GET", "path": "/protected"}'
 
-    assert status in (400, 403) and "token" not in result
+    assert {development.get(path, named)[0] for path in READ} <= {400, 403}
+    assert {development.get(path, JSON | named, "POST", fields)[0] for path in WRITE} <= {400, 403}
 
 
 @pytest.mark.parametrize("given", ["", "x", "é", "SECRET+x", "SECRET-x"])
@@ -147,8 +274,8 @@ def test_console_rejects_requests_without_its_secret(development, given):
     status, _, body = development.get("/console/token", JSON | headers, "POST", b'{"ttl": 300, "alg": "EdDSA"}')
 
     assert (status, json.loads(body)["details"]) == (403, "Open the URL of the console that craft serve has printed")
-    assert development.get("/console/state", headers)[0] == 403
-    assert development.get("/console/send", JSON | headers, "POST", b"{}")[0] == 403
+    assert {development.get(path, headers)[0] for path in READ} == {403}
+    assert {development.get(path, JSON | headers, "POST", b"{}")[0] for path in WRITE} == {403}
     cookie = {"Cookie": f"X-Console-Secret={secret}; secret={secret}"}
     assert development.get(f"/console/state?secret={secret}", cookie)[0] == 403
 
@@ -170,7 +297,7 @@ def test_secret_is_in_no_response(development):
 )
 def test_request_through_a_proxy_is_rejected(development, name):
     assert development.get("/protected", {name: "1.1 x"})[0] == 400
-    assert development.get("/", {name: ""})[0] == 400
+    assert {development.get(path, {name: ""})[0] for path in ("/", "/console", *READ)} == {400}
 
 
 def test_token_rejects_the_content_types_of_a_form(development):
@@ -196,9 +323,10 @@ def test_token_accepts_claims_as_an_object_or_as_json_text(development):
 def test_send_connects_to_the_address_that_the_server_listens_on(project, tmp_path):
     fields = {"method": "GET", "path": "/health/live"}
     with serve(project, tmp_path / "log", "--dont-reload", "--host", "localhost") as server:
-        _, result = post(server, "/console/send", fields, Host=f"[::1]:{server.port}")
+        headers = JSON | {"X-Console-Secret": secret_of(server), "Host": f"[::1]:{server.port}"}
+        body = server.get("/console/send", headers, "POST", json.dumps(fields).encode())[2]
 
-    assert result["status"] == 200
+    assert json.loads(body.partition(b"\n")[0])["status"] == 200
 
 
 def test_page_has_a_content_security_policy_with_a_new_nonce(development):
@@ -220,11 +348,11 @@ def test_console_is_absent_in_production(tmp_path):
 
 
 def test_console_is_absent_in_tests_and_with_a_configured_issuer(application, project, tmp_path):
-    assert [request(application, "GET", path).status for path in PATHS] == [404] * 4
+    assert [request(application, "GET", path).status for path in PATHS] == [404] * len(PATHS)
 
     settings = {"JWT_ISSUER": GATEWAY.name, "JWT_AUDIENCE": "*", "APP_ENV": "local"}
     with serve(project, tmp_path / "log", "--dont-reload", **settings) as server:
-        assert [server.get(path)[0] for path in PATHS] == [404] * 4
+        assert [server.get(path)[0] for path in PATHS] == [404] * len(PATHS)
         good = {"Authorization": f"Bearer {GATEWAY.token()}", "Via": "1.1 gateway", "X-Forwarded-For": "192.0.2.1"}
         assert server.get("/protected", good)[0] == 200  # a gateway may forward to it
 

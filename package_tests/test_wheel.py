@@ -105,7 +105,7 @@ def test_wheel_contains_the_package_alone(wheel):
     assert {name for name in names if ".dist-info/" not in name} == {
         name for name in tracked if "__pycache__" not in name
     }
-    assert "zuplo_origin/dev/console.html" in names
+    assert "zuplo_origin/dev/console_page/index.html" in names
 
 
 def test_wheel_has_the_version_and_the_dependencies(wheel):

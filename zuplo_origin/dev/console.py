@@ -1,17 +1,21 @@
 """The development console: its page, its requests, and the middleware that restricts both to loopback."""
 
+import contextlib
+import difflib
 import hmac
 import http.client
 import json
 import logging
+import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from jose.exceptions import JOSEError
 from masonite.controllers import Controller
 from masonite.middleware import Middleware
 from masonite.request import Request
@@ -23,8 +27,11 @@ from zuplo_origin.http.errors import HttpException
 from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.client import KeysUnavailable
 from zuplo_origin.jwt.inspection import inspect
+from zuplo_origin.settings import SETTINGS, raw_value
 
-from .issuer import BadKeyFile, Development
+from .history import HISTORY, MASK, mask
+from .issuer import BadKeyFile, Development, IssuerKeys
+from .zuplo import Gateway, export, read, slug
 
 log = logging.getLogger("zuplo_origin")
 
@@ -97,6 +104,11 @@ MAX_TOKEN = 16_384
 """Characters."""
 MAX_LIFETIME = 31_536_000
 """Seconds."""
+CHUNK = 65_536
+FRAMING = ("host", "content-length", "transfer-encoding", "te", "connection", "upgrade", "expect", "trailer")
+"""Headers that the connection sets."""
+PAGE = Path(__file__).with_name("console_page")
+ROUTES_FILE = "config/routes.oas.json"
 TIMEOUT = 10
 """Seconds for a request to the server."""
 
@@ -107,29 +119,65 @@ class ConsoleController(Controller):
     def page(self, request: Request, response: Response) -> Any:
         """Return the page, with a new nonce for its script and style."""
         nonce = secrets.token_urlsafe(16)
-        page = Path(__file__).with_name("console.html").read_text(encoding="utf-8")
+        page, style, script = (
+            (PAGE / name).read_text(encoding="utf-8") for name in ("index.html", "console.css", "console.js")
+        )
         response.header("Content-Security-Policy", POLICY.format(nonce=nonce))
         response.header("Referrer-Policy", "no-referrer")
         response.header("Content-Type", "text/html; charset=utf-8")
-        return page.replace("{nonce}", nonce)
+        return page.replace("{nonce}", nonce).replace("{style}", style).replace("{script}", script)
 
     def state(self, request: Request) -> Any:
-        """Return the cached keys of the issuer, and the routes."""
+        """Return the routes, the keys of each issuer, and what the page needs to make tokens."""
         make = request.app.make
+        settings = make("settings")
         return {
             "keys": [key for key_set in make("jwks").values() for key in _keys(key_set)],
-            "routes": [
-                {
-                    "method": operation.method.upper(),
-                    "path": operation.path,
-                    "guarded": operation.scopes is not None,
-                    "scopes": list(operation.scopes or ()),
-                    "summary": operation.summary,
-                }
-                for operation in make("openapi").operations()
-            ],
-            "algorithms": [name for name in ALGORITHMS if name in make("settings").issuers[0].algorithms],
+            "issuers": [_issuer(key_set) for key_set in make("jwks").values()],
+            "document": make("openapi").document(),
+            "public": [f"{each.method} {each.path}" for each in make("openapi").operations() if each.is_public],
+            "algorithms": [name for name in ALGORITHMS if name in settings.issuers[0].algorithms],
             "audience": f"http://{request.environ['HTTP_HOST']}/",
+            "header": settings.header,
+            "scheme": settings.scheme,
+            "scopeClaims": list(settings.scope_claims),
+        }
+
+    def history(self, request: Request) -> Any:
+        """Return the last requests, the last one first."""
+        return {"entries": request.app.make(HISTORY).entries()}
+
+    def settings(self, request: Request) -> Any:
+        """Return name, value and origin of each setting. Values of secrets are masked."""
+        return {"settings": [_setting(request.app.make("config"), name) for name in SETTINGS]}
+
+    def gateway(self, request: Request) -> Any:
+        """Return what ``craft zuplo:export`` would change in a gateway project beside this one."""
+        base, make = Path(request.app.base_path), request.app.make
+        folder = next((found for found in _beside(base) if (found / ROUTES_FILE).is_file()), None)
+        if folder is None:
+            return {"folder": None}
+        name, version, settings = (
+            make("config").get("application.name"),
+            make("config").get("application.version"),
+            make("settings"),
+        )
+        # the development issuer's audience is not the gateway's
+        gateway = Gateway(name, version, slug(name), settings.header, settings.scheme)
+        shown = f"../{folder.name}" if folder.parent == base.parent else folder.name
+        try:
+            made = export(make("openapi").operations(), gateway, folder, False, False)
+            files = [
+                {"path": path, "difference": "\n".join(_difference(read(folder, path) or "", text, path))}
+                for path, text in sorted(made.files.items())
+            ]
+        except (OSError, ValueError) as error:
+            return {"problem": f"The gateway project {shown} cannot be read: {error}"}
+        return {
+            "folder": shown,
+            "files": files,
+            "left_out": [list(each) for each in made.left_out],
+            "warnings": list(made.warnings),
         }
 
     def token(self, request: Request) -> Any:
@@ -140,39 +188,118 @@ class ConsoleController(Controller):
         ttl, more = fields.get("ttl"), fields.get("claims") or {}
         if type(ttl) is not int or abs(ttl) > MAX_LIFETIME:
             return {"problem": "Lifetime: expected a whole number of seconds, one year at most."}
-        try:
-            more = load_json(more.encode("utf-8")) if isinstance(more, str) else more
-        except ValueError:
-            more = None
-        if not isinstance(more, dict) or has_nonfinite(more):
+        more = _object(more)
+        if more is None:
             return {"problem": "More claims: expected a JSON object."}
         now = int(time.time())
         claims = {"iss": request.app.make("settings").issuers[0].name, "iat": now + min(ttl, 0), "exp": now + ttl}
         claims |= {name: fields[name] for name in ("sub", "aud", "scope") if fields.get(name)}
-        try:
-            keys = Development.keys(request.app.get_storage_path())
-        except (BadKeyFile, OSError):
-            return {"problem": "The keys of the development issuer cannot be read. Restart the server."}
-        return {"token": keys.sign({**claims, **more}, fields["alg"])}
+        return _signed(request, {**claims, **more}, {}, fields["alg"])
 
-    def send(self, request: Request) -> Any:
-        """Send a token to a route of this server, and return request, response, and the result of each rule."""
+    def sign(self, request: Request) -> Any:
+        """Return a token with exactly the given header and claims, by the development issuer's key or another one."""
         fields = request.all()
-        method, path, token = (str(fields.get(name) or "") for name in ("method", "path", "token"))
-        if method not in METHODS or not re.fullmatch("/[!-z|~]*", path) or path.startswith("/console/"):
-            return {"problem": "Only routes without parameters can be called here. Use curl for the others."}
+        header, claims = _object(fields.get("header")), _object(fields.get("claims"))
+        if header is None or claims is None:
+            return {"problem": f"{'Header' if header is None else 'Claims'}: expected a JSON object."}
+        if header.get("alg") not in tuple(ALGORITHMS):
+            return {"problem": f"Header: alg has to be one of {', '.join(ALGORITHMS)} to be signed."}
+        return _signed(request, claims, header, header["alg"], fields.get("other_key") is True)
+
+    def verify(self, request: Request) -> Any:
+        """Return the result of each rule for a token."""
+        token = str(request.all().get("token") or "")
+        return {"rules": _rules(request, token) if token and len(token) <= MAX_TOKEN else []}
+
+    def send(self, request: Request, response: Response) -> Any:
+        """Send a request to this server, and stream its response: a line of JSON with status and headers, the body."""
+        fields = request.all()
+        method, path, token, body = (str(fields.get(name) or "") for name in ("method", "path", "token", "body"))
+        if method not in METHODS or not re.fullmatch("/[!-z|~]*", path) or path.startswith("/console"):
+            return {"problem": "Path: expected / and printable ASCII, with every parameter filled in."}
         if not re.fullmatch("[!-~]*", token) or len(token) > MAX_TOKEN:
             return {"problem": f"Token: expected printable ASCII without spaces, {MAX_TOKEN} characters at most."}
+        given = fields.get("headers") or {}
+        if not isinstance(given, dict) or not all(map(_is_header, given.items())):
+            return {"problem": "Headers: expected names and values of printable ASCII; not Host, Content-Length or TE."}
         settings = request.app.make("settings")
-        headers = {settings.header: f"{settings.scheme} {token}".strip()} if token else {}
-        address = request.app.make("development.listens")
-        status, reason, response_headers, body = _exchange(address, method, path, headers)
-        return {
-            "request": "\n".join([f"{method} {path} HTTP/1.1", *_lines(headers.items())]),
-            "response": "\n".join([f"{status} {reason}", *_lines(response_headers), "", _indented(body)]),
-            "status": status,
-            "rules": _rules(request, token) if token else [],
-        }
+        headers = dict(given)
+        if token:
+            headers[settings.header] = f"{settings.scheme} {token}".strip()
+        content = body.encode("utf-8", "replace") if body else None
+        return response.stream(
+            _exchange(request.app.make("development.listens"), method, path, headers, content),
+            content_type="application/octet-stream",
+        )
+
+
+def _object(value: Any) -> dict[str, Any] | None:
+    """Return the object that ``value`` is, as such or as JSON text; ``None`` if it is none."""
+    try:
+        found = load_json(value.encode("utf-8")) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and not has_nonfinite(found) else None
+
+
+def _signed(
+    request: Any, claims: Mapping[str, Any], header: Mapping[str, Any], algorithm: str, other_key: bool = False
+) -> dict[str, str]:
+    try:
+        keys = Development.keys(request.app.get_storage_path())
+        other = IssuerKeys.generated() if other_key else keys
+        return {"token": other.sign(claims, algorithm, {"kid": keys.kid(algorithm), **header} if other_key else header)}
+    except (BadKeyFile, OSError):
+        return {"problem": "The keys of the development issuer cannot be read. Restart the server."}
+    except (JOSEError, TypeError, ValueError) as error:
+        return {"problem": f"The token cannot be signed: {error}"}
+
+
+def _is_header(given: tuple[Any, Any]) -> bool:
+    name, value = given
+    if not (isinstance(value, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
+        return False
+    return name.lower() not in FRAMING and re.fullmatch("[ -~]*", value) is not None
+
+
+def _setting(config: Any, name: str) -> dict[str, Any]:
+    """Return where a setting comes from, and its value if it is no secret."""
+    setting, value = SETTINGS[name], raw_value(config, name)
+    from_config, from_environment = config.get(setting.path), os.environ.get(name)
+    origin = "default"
+    if from_config not in (None, ""):
+        module, _, variable = setting.path.partition(".")
+        origin = f"config/{module}.py, {variable.upper()}"
+    elif from_environment:
+        origin = "craft serve" if name in ("JWT_ISSUER", "JWT_AUDIENCE") else "environment or .env"
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    shown = (MASK if text else "") if setting.secret else mask(text)
+    return {"name": name, "value": shown, "origin": origin, "secret": setting.secret}
+
+
+def _beside(base: Path) -> list[Path]:
+    """Return the folders in which a gateway project may be: those in this project, and those beside it."""
+    found: list[Path] = []
+    for parent in (base, base.parent):
+        with contextlib.suppress(OSError):
+            named = [parent / name for name in ("gateway", f"{base.name}-gateway")]
+            found += [each for each in named if each.is_dir() and each != base]
+    return found
+
+
+def _difference(before: str, after: str, path: str) -> list[str]:
+    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, lineterm=""))
+
+
+def _issuer(key_set: Any) -> dict[str, Any]:
+    age, failure = key_set.age(), key_set.failure()
+    return {
+        "issuer": key_set.issuer,
+        "age": None if age is None else round(age),
+        "next": round(max(0.0, key_set.next_refresh_in())),
+        "failure": str(failure) if failure is not None else "",
+        "cause": failure.cause.value if failure is not None else "",
+    }
 
 
 def _keys(key_set: Any) -> list[dict[str, Any]]:
@@ -213,33 +340,35 @@ def _rules(request: Any, token: str) -> list[dict[str, Any]]:
 
 
 def _exchange(
-    address: tuple[str, int], method: str, path: str, headers: Mapping[str, str]
-) -> tuple[int, str, list[tuple[str, str]], bytes]:
-    """Send a request over HTTP to ``address``, and return status, reason phrase, headers and body."""
+    address: tuple[str, int], method: str, path: str, headers: Mapping[str, str], content: bytes | None
+) -> Iterator[bytes]:
+    """Send a request to ``address``, and yield a line with its status and headers, then its body as it comes."""
+    began = time.perf_counter()
     with closing(http.client.HTTPConnection(*address, timeout=TIMEOUT)) as connection:
         try:
-            connection.request(method, path, headers={"Accept": "application/json", **headers})
+            connection.request(method, path, content, {"Accept": "application/json", **headers})
             response = connection.getresponse()
-            return response.status, response.reason, response.getheaders(), response.read()
+            head = {
+                "status": response.status,
+                "reason": response.reason,
+                "headers": response.getheaders(),
+                "ms": round((time.perf_counter() - began) * 1000, 1),
+            }
+            yield json.dumps(head).encode() + b"\n"
+            while chunk := response.read1(CHUNK):
+                yield chunk
         except (OSError, http.client.HTTPException):
             raise HttpException(503) from None
 
 
-def _lines(headers: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"{name}: {value}" for name, value in headers]
-
-
-def _indented(body: bytes) -> str:
-    """Return JSON with indentation, and any other text unchanged."""
-    try:
-        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-    except ValueError:
-        return body.decode("utf-8", "replace")
-
-
 ROUTES = [
-    Route.get("/", ConsoleController.page).middleware("public"),
-    Route.get("/console/state", ConsoleController.state).middleware("console", "public"),
-    Route.post("/console/token", ConsoleController.token).middleware("console", "public"),
-    Route.post("/console/send", ConsoleController.send).middleware("console", "public"),
+    *(Route.get(path, ConsoleController.page).middleware("public") for path in ("/", "/console")),
+    *(
+        Route.get(f"/console/{name}", getattr(ConsoleController, name)).middleware("console", "public")
+        for name in ("state", "history", "settings", "gateway")
+    ),
+    *(
+        Route.post(f"/console/{name}", getattr(ConsoleController, name)).middleware("console", "public")
+        for name in ("token", "sign", "verify", "send")
+    ),
 ]

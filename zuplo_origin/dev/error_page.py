@@ -7,6 +7,7 @@ from html import escape
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
@@ -15,6 +16,7 @@ from zuplo_origin.http.errors import described, phrase
 from zuplo_origin.http.requests import environ_key
 
 from .console import LOOPBACK_NAMES, is_proxied
+from .history import HISTORY
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; "
@@ -53,6 +55,7 @@ td, th {{ text-align: left; vertical-align: top; padding-right: 1rem; overflow-w
 <table>
 {rows}
 </table>
+{history}
 <p>APP_DEBUG is True: this page is shown to browsers on this machine only. Other clients get JSON.</p>
 </main>
 </body>
@@ -98,12 +101,20 @@ def _page(request: Any, exception: BaseException, nonce: str) -> str:
         nonce=nonce,
         title=_text(f"{phrase(500)}: {found['type']}"),
         type=_text(found["type"]),
+        history=_history_link(request),
         message=_text(found["message"]),
         frames="\n".join(_frame(frame, base) for frame in found["frames"]),
         rows="\n".join(
             f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows.items()
         ),
     )
+
+
+def _history_link(request: Any) -> str:
+    """Return a link to the request's entry in the console; without the secret, which the browser has stored."""
+    if not request.app.has(HISTORY):
+        return ""
+    return f'<p><a href="/console#history={quote(request.id)}">This request in the console\'s History</a></p>'
 
 
 def _is_shown(request: Any, name: str) -> bool:

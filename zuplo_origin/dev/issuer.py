@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jose import jwt
+from jose import jws
 from jose.backends import ECKey, RSAKey
 
 from zuplo_origin.encoding import encode_base64url
@@ -80,10 +80,17 @@ class IssuerKeys:
         published = [key for key in self._keys if key in wanted]
         return {"keys": [{name: key[name] for name in _PUBLIC if name in key} for key in published]}
 
-    def sign(self, claims: Mapping[str, Any], algorithm: str) -> str:
-        """Return a token with ``claims``, signed with ``algorithm``, one of ``ALGORITHMS``."""
+    def kid(self, algorithm: str) -> str:
+        """Return the id of the key for ``algorithm``, one of ``ALGORITHMS``."""
+        return str(self._key_for(algorithm)["kid"])
+
+    def sign(self, claims: Mapping[str, Any], algorithm: str, header: Mapping[str, Any] | None = None) -> str:
+        """Return a token with ``claims``, signed with ``algorithm``, one of ``ALGORITHMS``. ``header`` adds to its own.
+
+        ``jwt.encode`` would reject claims of the wrong type, which a test of the verifier needs.
+        """
         key = self._key_for(algorithm)
-        token: str = jwt.encode(dict(claims), key, algorithm=algorithm, headers={"kid": key["kid"]})
+        token: str = jws.sign(dict(claims), key, headers={"kid": key["kid"], **(header or {})}, algorithm=algorithm)
         return token
 
     def _key_for(self, algorithm: str) -> dict[str, Any]:

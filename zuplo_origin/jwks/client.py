@@ -239,6 +239,10 @@ class RemoteKeySet:
         cached = self.cached()
         return self._clock() - cached.fetched_at if cached else None
 
+    def next_refresh_in(self) -> float:
+        """Return the seconds until the next scheduled fetch; negative if it is due."""
+        return self._schedule.next_due() - self._clock()
+
     def is_fresh(self) -> bool:
         """Return whether a key set is cached that is not past its TTL."""
         cached = self._cached

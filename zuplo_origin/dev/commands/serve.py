@@ -121,9 +121,13 @@ class ServeCommand(PlainCommand):
 
     def _add_console(self) -> None:
         from zuplo_origin.dev.console import ROUTES, SECRET, ConsoleMiddleware, LoopbackOnlyMiddleware
+        from zuplo_origin.dev.history import HISTORY, History
 
         self.app.bind(SECRET, os.environ[CONSOLE_SECRET])
         self.app.make("middleware").add([LoopbackOnlyMiddleware]).add({"console": [ConsoleMiddleware]})
+        history = History(self.app, (os.environ[CONSOLE_SECRET],))
+        self.app.bind(HISTORY, history)
+        history.install(self.app)
         router = self.app.make("router")
         # an application that has a route of its own for / keeps it
         router.add(*(route for route in ROUTES if router.collision(route) is None))
