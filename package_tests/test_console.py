@@ -148,7 +148,7 @@ def test_history_has_log_lines_and_the_exception_and_the_error_page_links_to_it(
     (project / "app" / "controllers" / "BrokenController.py").write_text(
         "import logging\nfrom masonite.controllers import Controller\n\n\n"
         "class BrokenController(Controller):\n    def show(self):\n"
-        "        logging.getLogger('app').warning('login with password=hunter2 at db://me:pw12@db/x')\n"
+        "        logging.getLogger('app').warning('login with password=%s at db://me:pw12@db/x', 'hunter' + '2')\n"
         "        raise RuntimeError('broken on purpose')\n"
     )
     routes.write_text(

@@ -220,7 +220,7 @@ def test_history_shows_a_request_of_another_client_as_text(page, address):
     page.context.request.get(address.partition("#")[0] + "%3Cimg%20src=x%20onerror=alert(1)%3E")
     page.get_by_role("tab", name="History").click()
 
-    expect(page.locator(".entry").first).to_contain_text("404 GET/<img src=x onerror=alert(1)>")
+    expect(page.locator(".entry").first).to_contain_text("404 GET /<img src=x onerror=alert(1)>")
     assert page.locator("#history img").count() == 0
 
 

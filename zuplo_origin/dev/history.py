@@ -39,12 +39,15 @@ _NAMED_SECRET = re.compile(
 _SQL_TEXT = re.compile(r"'(?:[^']|'')*'")
 
 
-def mask(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return ``text`` without ``secrets``, signatures of tokens, passwords in URLs, and values of secret names."""
+def mask(text: str, secrets: tuple[str, ...] = (), named: bool = True) -> str:
+    """Return ``text`` without ``secrets``, signatures of tokens and passwords in URLs.
+
+    With ``named``, the values of names such as ``password`` are masked too: in source code they are expressions.
+    """
     for secret in secrets:
         text = text.replace(secret, MASK)
     text = _URL_PASSWORD.sub(MASK, _TOKEN.sub(rf"\1.{MASK}", text))
-    return _NAMED_SECRET.sub(rf"\1\2{MASK}", text)
+    return _NAMED_SECRET.sub(rf"\1\2{MASK}", text) if named else text
 
 
 class History(logging.Handler):
@@ -150,10 +153,10 @@ class History(logging.Handler):
         ]
         return found
 
-    def _source(self, file: str, number: int) -> list[tuple[int, str]]:
+    def _source(self, file: str, number: int) -> list[list[Any]]:
         lines = linecache.getlines(str(self._base / file))
         around = range(max(1, number - AROUND), min(len(lines), number + AROUND) + 1)
-        return [(each, lines[each - 1].rstrip()[:200]) for each in around]
+        return [[each, mask(lines[each - 1].rstrip()[:200], self._secrets, named=False)] for each in around]
 
 
 def _masked(value: Any, secrets: tuple[str, ...]) -> Any:

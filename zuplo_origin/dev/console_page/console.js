@@ -155,14 +155,14 @@ function listRoutes() {
   const empty = all.length ? 'No route matches.' : 'No routes yet. Add one to routes/web.py.';
   find('routes').className = '';
   find('routes').replaceChildren(...(found.length ? [...groups].flatMap(([group, routes]) => [
-    make('h3', { textContent: group }), ...routes.map(routeButton)]) : [make('p', { className: 'empty' }, empty)]));
+    make('h2', { className: 'group', textContent: group }), ...routes.map(routeButton)]) : [make('p', { className: 'empty' }, empty)]));
 }
 
 function routeButton(each) {
   const scopes = scopesOf(each);
   const guard = scopes ? `guarded${scopes.length ? `: ${scopes.join(' ')}` : ''}` : 'no guard';
   const button = make('button', { type: 'button', className: 'route', onclick: () => select(each) },
-    make('span', { className: 'method' }, each.method), each.path, make('small', {}, guard));
+    make('span', { className: 'method' }, each.method), ' ', each.path, make('small', {}, guard));
   const isCurrent = operation?.path === each.path && operation.method === each.method;
   button.setAttribute('aria-current', String(isCurrent));
   return button;
@@ -327,7 +327,7 @@ const empty = (text) => make('p', { className: 'empty' }, text);
 function entry(each, wanted) {
   const details = make('details', { className: 'entry', open: each.rid === wanted }, make('summary', {},
     make('span', { className: kind(each.status) }, `${each.status} `), make('span', { className: 'method' }, each.method),
-    each.path, make('span', { className: 'quiet' },
+    ' ', each.path, make('span', { className: 'quiet' },
       ` ${each.reason} ${each.ms} ms, ${new Date(each.time * 1000).toLocaleTimeString()}`)));
   details.append(make('p', { className: 'quiet' }, `Route ${each.route}, rid ${each.rid}`));
   if (each.exception) {
