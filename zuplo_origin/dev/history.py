@@ -31,7 +31,7 @@ OWN_PATHS = ("/console/", "/favicon.ico")
 MASK = "•••"
 _TOKEN = re.compile(r"(eyJ[\w-]*\.[\w-]*)\.[\w-]+")
 """A token (RFC 7515, section 7.1). Its last segment is the signature."""
-_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*(?=@)")
+_URL_PASSWORD = re.compile(r"(?<=://)(?:[^\s/@]*:[^\s@]*|[^\s/@]+)(?=@)")
 _NAMED_SECRET = re.compile(
     r"(?i)\b((?:[\w-]*(?:authorization|cookie|password|secret|token|api[-_]?key))[\"']?\s*[=:]\s*[\"']?)"
     r"((?:bearer|basic)\s+)?[^\s\"',;}&]+"
