@@ -7,11 +7,13 @@ from app.providers.ObservabilityProvider import ObservabilityProvider
 from app.providers.OpenApiProvider import OpenApiProvider
 from app.providers.RouteProvider import RouteProvider
 from app.providers.SettingsProvider import SettingsProvider
+from zuplo_origin.services import DatabaseProvider
 
 PROVIDERS = [
     ExceptionProvider,
     SettingsProvider,
     ObservabilityProvider,
+    DatabaseProvider,
     JWKSProvider,
     JWTProvider,
     OpenApiProvider,

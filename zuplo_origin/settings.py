@@ -3,6 +3,7 @@
 A setting is read from ``config/`` or, if it is ``None`` there, from the environment. All problems are reported at once.
 """
 
+import logging
 import os
 import re
 import ssl
@@ -25,6 +26,8 @@ from zuplo_origin.jwks.client import Policy
 from zuplo_origin.jwks.development import is_development_issuer
 from zuplo_origin.jwks.fetch import DISCOVERY, is_acceptable_url, is_loopback
 from zuplo_origin.jwt.claims import ANY, Audiences, BadAudience, is_string_or_uri, parse_required
+
+log = logging.getLogger(__name__)
 
 METADATA = "/.well-known/oauth-protected-resource"
 """Path of the metadata (RFC 9728, section 3)."""
@@ -320,11 +323,18 @@ SETTINGS = {
 """Variable to setting. An empty value means the default, except for ``JWT_SCHEME``."""
 
 
+RENAMED: dict[str, str] = {}
+"""Old name of a variable to the new one. The old one is read for one minor version, with a warning."""
+
+
 def raw_value(config: Config, name: str) -> Any:
     """Return the unparsed value of the setting ``name``, or its default."""
     setting = SETTINGS[name]
     value = config.get(setting.path)
     value = os.environ.get(name) if value is None else value
+    for old in (old for old, new in RENAMED.items() if new == name and value is None and old in os.environ):
+        log.warning("%s was renamed to %s: the next minor version does not read the old name", old, name)
+        value = os.environ[old]
     return setting.default if value is None or (value == "" and name != "JWT_SCHEME") else value
 
 
@@ -376,10 +386,15 @@ _OF_KUBERNETES = re.compile(r".*_SERVICE_HOST|.*_SERVICE_PORT(_.*)?|.*_PORT_[0-9
 """Variables that Kubernetes sets for each Service, whose name may be ``web``."""
 
 
+def is_of_kubernetes(name: str) -> bool:
+    """Return whether Kubernetes sets the variable ``name`` for a Service."""
+    return _OF_KUBERNETES.fullmatch(name) is not None
+
+
 def _check_names(reader: _Reader) -> None:
     """Add a problem for each variable that looks like a setting and is not one."""
     for name, value in os.environ.items():
-        if not name.startswith(PREFIXES) or name in SETTINGS or _OF_KUBERNETES.fullmatch(name):
+        if not name.startswith(PREFIXES) or name in SETTINGS or name in RENAMED or is_of_kubernetes(name):
             continue
         if name.endswith("_PORT") and value.startswith(("tcp://", "udp://")):
             continue
@@ -398,7 +413,7 @@ def _check_ca_bundle(reader: _Reader) -> None:
 
 def is_setting(name: str) -> bool:
     """Return whether ``name`` is a variable that configures this application."""
-    return name in SETTINGS
+    return name in SETTINGS or name in RENAMED
 
 
 def read_settings(config: Config) -> Settings:

@@ -14,18 +14,18 @@ function show(text, isGood = true) {
   find('message').className = isGood ? 'good' : 'bad';
 }
 
-// The secret is in the fragment of the printed URL. It is stored so that links from error pages work.
+// The secret is in the fragment of the printed URL. It is stored for this tab, so that links from error pages work.
 function takeFragment() {
   const fragment = location.hash.slice(1);
   if (/^[\w-]{43}$/.test(fragment)) {
-    localStorage.setItem('secret', fragment);
+    sessionStorage.setItem('secret', fragment);
     history.replaceState(null, '', location.pathname);
   }
   return fragment.startsWith('history=') ? decodeURIComponent(fragment.slice(8)) : null;
 }
 
 async function request(name, fields) {
-  const headers = { 'X-Console-Secret': localStorage.getItem('secret') ?? '' };
+  const headers = { 'X-Console-Secret': sessionStorage.getItem('secret') ?? '' };
   if (!headers['X-Console-Secret']) throw Error('Open the URL of the console that craft serve has printed.');
   const options = fields ? { method: 'POST', body: JSON.stringify(fields) } : {};
   if (fields) headers['Content-Type'] = 'application/json';
