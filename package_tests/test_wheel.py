@@ -2,11 +2,7 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
-import sysconfig
-import venv
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -17,6 +13,8 @@ import zuplo_origin
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import ROOT, clean_environment
 from package_tests.support.signing import Key
+from package_tests.support.wheels import build_wheel, environment, install
+from zuplo_origin.dev import template
 
 VERIFY = """
 import json, sys, time
@@ -57,55 +55,25 @@ print(json.dumps({"results": results, "file": zuplo_origin.__file__, "masonite":
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Build the wheel as `python -m build` does, but with the setuptools that is installed: no network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    shutil.copytree(ROOT / "zuplo_origin", source / "zuplo_origin", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "requirements.in", "README.md", "app", "config", "routes"):
-        path = ROOT / name
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, source / name)
-    ended = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source],
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
     """Install the wheel into an environment of its own, which sees this one's packages; return its Python."""
     folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder, with_pip=False)
-    python = folder / "bin/python"
-    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel], check=True
-    )
-    (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n" + sysconfig.get_path("platlib") + "\n")
+    python = environment(folder)
+    install(python, folder, "--no-deps", str(wheel))
     return python
 
 
-def test_wheel_contains_the_package_alone(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    tracked = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import pathlib; print(*(p for p in pathlib.Path('zuplo_origin').rglob('*') if p.is_file()))",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+def test_wheel_contains_the_package_and_the_template_alone(wheel):
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    package = {str(path.relative_to(ROOT)) for path in (ROOT / "zuplo_origin").rglob("*") if path.is_file()}
+    copied = {f"zuplo_origin/dev/template/{name}" for name in [*template.names(ROOT), template.LOCKED]}
 
-    assert {name for name in names if ".dist-info/" not in name} == {
-        name for name in tracked if "__pycache__" not in name
-    }
-    assert "zuplo_origin/dev/console_page/index.html" in names
+    assert names == {name for name in package if "__pycache__" not in name} | copied
+    assert {"zuplo_origin/dev/console_page/index.html", "zuplo_origin/dev/application/README.md"} <= names
 
 
 def test_wheel_has_the_version_and_the_dependencies(wheel):
