@@ -14,7 +14,7 @@ from package_tests.support.gateway import GATEWAY
 from package_tests.support.issuer import Issuer
 from package_tests.support.servers import is_configuration
 
-collect_ignore = ["project", "project_masonite", "project_services"]  # their tests run in copies of them
+collect_ignore = ["application_0_2", "project", "project_masonite", "project_services"]  # run in copies
 LONGEST = (
     "test_growth",
     "test_server_stop",

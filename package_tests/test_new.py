@@ -40,7 +40,7 @@ PRODUCTS = {
 }
 """Files at the top of this repository that an application does not have as they are, to the reason."""
 PRODUCTS_FOLDERS = {".ci", ".github", "benchmarks", "docs", "examples", "package_tests", "zuplo_origin"}
-REFUSED = {
+REJECTED = {
     "a folder with a file": (lambda folder: (folder / "shop").mkdir() or (folder / "shop/.git").touch(), "shop", []),
     "a file": (lambda folder: (folder / "shop").touch(), "shop", []),
     "a broken link": (lambda folder: (folder / "shop").symlink_to("nothing"), "shop", []),
@@ -312,9 +312,9 @@ def start(folder, *arguments, **options):
     return subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", REJECTED)
 def test_new_writes_nothing_for(case, tmp_path):
-    prepare, folder, options = REFUSED[case]
+    prepare, folder, options = REJECTED[case]
     prepare(tmp_path)
     before = listing(tmp_path)
     ended = start(tmp_path, "new", folder, *options)

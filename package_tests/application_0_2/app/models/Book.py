@@ -1,0 +1,5 @@
+from masoniteorm.models import Model
+
+
+class Book(Model):
+    __fillable__ = ["title", "stock"]
