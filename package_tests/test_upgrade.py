@@ -1,8 +1,8 @@
 """The promise of `docs/upgrade.md`: an application of the version before works with this one.
 
-`application_0_2` is an application as `new` of 0.2.0 wrote it, the first version that has `new`, with controllers, models
-and tests of a user. `public_0_2.json` has what 0.2.0 promises. Neither changes with the product: a
-release replaces both by its own.
+`application_0_2` is an application as `new` of 0.2.0 wrote it, the first version that has `new`, with controllers,
+models and tests of a user. `public_0_2.json` has what 0.2.0 promises. Neither changes with the product: a release
+replaces both by its own.
 """
 
 import importlib
