@@ -10,6 +10,7 @@ import pytest
 from package_tests.support.processes import python
 from package_tests.support.project import batch
 from package_tests.support.servers import ROOT, clean_environment
+from zuplo_origin.dev import template
 
 USERS = {"app", "routes", "config", "Kernel", "wsgi", "tests", "databases"}
 NAMES = [f"Thing{letter}" for letter in "ABCDEFGHIJ"]
@@ -42,6 +43,27 @@ def test_that_fails():
 BROKEN_CONTROLLER = """
 raise RuntimeError("this controller cannot be imported")
 """
+PRODUCTS = {
+    "CHANGELOG.md": "of the product",
+    "CONTRIBUTING.md": "of the product",
+    "MANIFEST.in": "builds the wheel",
+    "Makefile": "checks and locks of the product",
+    "README.md": "of the product; an application has its own",
+    "SECURITY.md": "of the product",
+    ".pre-commit-config.yaml": "checks of the product",
+    "pyproject.toml": "builds the wheel; an application has its own",
+    "requirements-dev.in": "dependencies of the product's tests",
+    "requirements-dev.txt": "an application has its versions in constraints.txt",
+    "requirements-fuzz.in": "dependencies of the product's fuzzer",
+    "requirements-fuzz.txt": "dependencies of the product's fuzzer",
+    "requirements-otel.in": "an application adds them itself, if it uses traces",
+    "requirements-otel.txt": "an application adds them itself, if it uses traces",
+    "requirements.in": "dependencies of the wheel",
+    "requirements.txt": "dependencies of the wheel; an application has its own",
+    "setup.py": "builds the wheel",
+}
+"""Files at the top of this repository that an application does not have as they are, to the reason."""
+PRODUCTS_FOLDERS = {".ci", ".github", "benchmarks", "docs", "examples", "package_tests", "zuplo_origin"}
 REPRESENTATIVE = [
     "package_tests/test_protected.py",
     "package_tests/test_http_routing.py",
@@ -69,17 +91,27 @@ def test_package_tests_import_nothing_of_the_users():
     assert {path.name: found for path in modules if (found := USERS & set(imported(path)))} == {}
 
 
+def tracked(*command):
+    """Return the lines that a command of git prints. Skip the test if this is not a repository."""
+    git = shutil.which("git")
+    listed = git and subprocess.run([git, *command], cwd=ROOT, capture_output=True, text=True)
+    if not listed or listed.returncode:
+        pytest.skip("not a git repository: the files of the project are not known")
+    return listed.stdout.splitlines()
+
+
+def test_each_file_of_this_repository_is_an_applications_or_the_products():
+    names = {name for name in tracked("ls-files") if name.split("/")[0] not in PRODUCTS_FOLDERS}
+
+    assert names - set(template.names(ROOT)) == set(PRODUCTS)
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """Return a copy of this repository in which a user has added to every folder of theirs."""
-    git = shutil.which("git")
-    listed = git and subprocess.run(
-        [git, "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
-    if not listed or listed.returncode:
-        pytest.skip("not a git repository: the files of the project are not known")
+    files = tracked("ls-files", "-co", "--exclude-standard")
     copy = tmp_path_factory.mktemp("repository")
-    for name in listed.stdout.splitlines():
+    for name in files:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
@@ -143,5 +175,5 @@ def test_generated_tests_pass_in_a_grown_application(repository):
 def test_package_tests_pass_beside_an_application_that_cannot_be_imported(broken_repository):
     ended = run_tests(broken_repository, "tests/test_broken.py", *REPRESENTATIVE)
 
-    assert "tests/test_broken.py::test_that_fails" in ended.stdout, ended.stdout
-    assert "1 failed" in ended.stdout and "error" not in ended.stdout.splitlines()[-1], ended.stdout
+    assert "ERROR tests/test_broken.py::test_that_fails" in ended.stdout, ended.stdout
+    assert "1 error" in ended.stdout.splitlines()[-1] and "failed" not in ended.stdout.splitlines()[-1], ended.stdout

@@ -19,27 +19,6 @@ from package_tests.support.servers import ROOT, Server, clean_environment, free_
 from package_tests.support.wheels import build_wheel, environment, install, run
 from zuplo_origin.dev import doctor, new, template
 
-PRODUCTS = {
-    "CHANGELOG.md": "of the product",
-    "CONTRIBUTING.md": "of the product",
-    "MANIFEST.in": "builds the wheel",
-    "Makefile": "checks and locks of the product",
-    "README.md": "of the product; an application has its own",
-    "SECURITY.md": "of the product",
-    ".pre-commit-config.yaml": "checks of the product",
-    "pyproject.toml": "builds the wheel; an application has its own",
-    "requirements-dev.in": "dependencies of the product's tests",
-    "requirements-dev.txt": "an application has its versions in constraints.txt",
-    "requirements-fuzz.in": "dependencies of the product's fuzzer",
-    "requirements-fuzz.txt": "dependencies of the product's fuzzer",
-    "requirements-otel.in": "an application adds them itself, if it uses traces",
-    "requirements-otel.txt": "an application adds them itself, if it uses traces",
-    "requirements.in": "dependencies of the wheel",
-    "requirements.txt": "dependencies of the wheel; an application has its own",
-    "setup.py": "builds the wheel",
-}
-"""Files at the top of this repository that an application does not have as they are, to the reason."""
-PRODUCTS_FOLDERS = {".ci", ".github", "benchmarks", "docs", "examples", "package_tests", "zuplo_origin"}
 REJECTED = {
     "a folder with a file": (lambda folder: (folder / "shop").mkdir() or (folder / "shop/.git").touch(), "shop", []),
     "a file": (lambda folder: (folder / "shop").touch(), "shop", []),
@@ -74,16 +53,6 @@ def test_application_is_the_top_level_of_this_repository():
     assert {name for name in changed if "docs/deploy.md" not in (ROOT / name).read_text()} == {
         name for name, _, _ in new.EDITS["always"]
     }
-
-
-def test_each_file_of_this_repository_is_an_applications_or_the_products():
-    git = shutil.which("git")
-    listed = git and subprocess.run([git, "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if not listed or listed.returncode:
-        pytest.skip("not a git repository: the files of the product are not known")
-    names = {name for name in listed.stdout.splitlines() if name.split("/")[0] not in PRODUCTS_FOLDERS}
-
-    assert names - set(template.names(ROOT)) == set(PRODUCTS)
 
 
 def test_files_of_the_template_have_nothing_that_was_not_committed(tmp_path):
