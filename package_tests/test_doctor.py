@@ -35,6 +35,11 @@ CHANGES = {
         "requirements.txt:4: pins zuplo-origin 0.1.0",
     ),
     "a pin below another": ("requirements.txt", (f"=={VERSION}", ">=0.1"), "requirements.txt:4: does not pin"),
+    "an old lock": (
+        "requirements.lock",
+        "zuplo-origin==0.1.0 \\\n    --hash=sha256:00\n",
+        "requirements.lock:1: pins zuplo-origin 0.1.0",
+    ),
     "no pin": ("requirements.txt", (f"zuplo-origin=={VERSION}", "masonite"), "requirements.txt: does not name"),
     "another locked version": (
         "constraints.txt",

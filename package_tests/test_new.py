@@ -15,6 +15,7 @@ import yaml
 
 import zuplo_origin
 from package_tests.support.issuer import Issuer
+from package_tests.support.postgres import PostgresServer
 from package_tests.support.servers import ROOT, Server, clean_environment, free_port
 from package_tests.support.wheels import build_wheel, environment, install, run
 from zuplo_origin.dev import doctor, new, template
@@ -191,17 +192,31 @@ def test_tests_of_an_application_with_another_database_pass(database, python, sh
     assert doctor.examine(str(tmp_path / "other")) == 0
 
 
-def test_migrations_run_before_the_tests(python, shop, tmp_path):
-    application = shutil.copytree(shop, tmp_path / "shop")
-    run(python, application, "craft", "migration", "create_books_table", "--create", "books")
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request):
+    """Yield the URL of a database for tests, or an empty text for the SQLite file of their own."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    with PostgresServer() as server:
+        yield server.url
+
+
+def test_migrations_run_before_the_tests(python, shop, tmp_path, database_url):
+    database = "postgres" if database_url else "sqlite"
+    run(python, tmp_path, "-m", "zuplo_origin", "new", "books", "--database", database)
+    application = tmp_path / "books"
+    assert run(python, application, "craft", "migration", "create_books_table", "--create", "books").returncode == 0
     (application / "tests/test_books.py").write_text(
         "from config.database import DB\n\n\n"
         "def test_table_exists():\n    assert DB.get_query_builder().table('books').count() == 0\n"
     )
-    ended = run(python, application, "-m", "pytest", "tests/test_books.py")
+    ended = run(python, application, "-m", "pytest", TEST_DATABASE_URL=database_url)
 
-    assert ended.returncode == 0, ended.stdout
+    assert ended.returncode == 0 and " passed" in ended.stdout, ended.stdout
     assert not list(application.glob("*.sqlite3*"))
+    if database_url:  # the migrations of another run are there already
+        assert run(python, application, "-m", "pytest", TEST_DATABASE_URL=database_url).returncode == 0
 
 
 # -- image and manifests ----------------------------------------------------------------------------------------------

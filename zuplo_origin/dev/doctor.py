@@ -105,7 +105,9 @@ def differences(sources: Sources, today: dict[str, str]) -> Iterator[str]:
 
 
 def _pins(sources: Sources, today: dict[str, str]) -> Iterator[str]:
-    files = [path.name for path in sorted(sources.root.glob("requirements*")) if path.suffix in (".in", ".txt")]
+    files = [
+        path.name for path in sorted(sources.root.glob("requirements*")) if path.suffix in (".in", ".lock", ".txt")
+    ]
     named = False
     for name in files:
         for number, line in enumerate(sources.text(name).splitlines(), 1):
