@@ -38,11 +38,15 @@ NOT_RUN = {
 FRAGMENTS = {"README.md": 1}
 """Page to the number of its Python blocks that belong to no file: they are compiled, but not run."""
 NOTHING_TO_RUN = {
+    "docs/console.md": "a page in a browser, with tests of its own",
     "docs/deploy.md": "needs the places to deploy to",
     "docs/logs-and-metrics.md": "its tables are compared with the code",
+    "docs/observability.md": "needs Prometheus, Grafana, Sentry or a collector",
     "docs/operations.md": "needs a deployed origin",
     "docs/performance.md": "measurements, of minutes each",
     "docs/settings.md": "its tables are compared with the code, its text with what a process prints",
+    "docs/upgrade.md": "package_tests/test_upgrade.py takes its steps",
+    "docs/what-is-not-here.md": "a table",
 }
 """Page to the reason why none of its blocks is run."""
 RESTARTED = ("docs/tutorial.md",)

@@ -51,6 +51,7 @@ PRODUCTS = {
     "README.md": "of the product; an application has its own",
     "SECURITY.md": "of the product",
     ".pre-commit-config.yaml": "checks of the product",
+    "mkdocs.yml": "builds the product's documentation",
     "pyproject.toml": "builds the wheel; an application has its own",
     "requirements-dev.in": "dependencies of the product's tests",
     "requirements-dev.txt": "an application has its versions in constraints.txt",
