@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
+import pendulum
 import pytest
 from masonite.controllers import Controller
 from masonite.response import Response
@@ -539,6 +540,24 @@ def test_memory_database_is_one_for_all_threads():
 
 
 # -- relationships ----------------------------------------------------------------------------------------------------
+
+
+def test_date_of_one_model_can_be_written_to_another(database, details):
+    """`created_at` of a model is a `pendulum.DateTime`; one of another zone is written in UTC."""
+    database.get_query_builder().statement("drop table if exists meetings")
+    database.get_query_builder().statement("create table meetings (id integer, held_at timestamp)")
+    moment = pendulum.datetime(2026, 3, 1, 12, 30, tz="UTC")
+
+    def meetings():
+        return database.get_query_builder().table("meetings")
+
+    meetings().create({"id": 1, "held_at": moment})
+
+    assert meetings().where("held_at", "<=", moment).count() == 1
+    assert meetings().where("held_at", ">", moment.subtract(seconds=1)).count() == 1
+    assert str(meetings().first()["held_at"]) == "2026-03-01 12:30:00"
+    if details["driver"] == "sqlite":
+        assert meetings().where("held_at", moment.in_timezone("Asia/Tokyo")).count() == 1
 
 
 def test_garbage_collector_does_not_wait_for_a_statement_of_another_thread(tmp_path):

@@ -59,6 +59,12 @@ class _SqliteConnection(sqlite3.Connection):
     """Device and inode of the database."""
 
 
+def _text_of(moment: Any) -> str:
+    """Return a ``pendulum.DateTime`` as the ORM writes its own timestamps: in UTC, without the zone."""
+    in_utc = moment.in_timezone("UTC") if moment.tzinfo else moment
+    return str(in_utc.to_datetime_string())
+
+
 class Driver:
     """SQLite, and what the drivers of other databases override. ``details`` is an entry of ``DATABASES``."""
 
@@ -71,6 +77,9 @@ class Driver:
         self.statement_seconds = float(self.options.pop("statement_timeout", limits.statement_seconds) or 0)
 
     def open(self) -> Any:
+        import pendulum
+
+        sqlite3.register_adapter(pendulum.DateTime, _text_of)  # the driver adapts `datetime` alone, not its subclasses
         options = {"timeout": 20.0} | self.options
         journal_mode = options.pop("journal_mode", "wal")
         options |= {"isolation_level": None, "check_same_thread": False, "factory": _SqliteConnection}
