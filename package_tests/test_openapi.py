@@ -10,6 +10,7 @@ from package_tests.support.applications import application as application_of
 from package_tests.support.wsgi_client import request
 from zuplo_origin.guard import ERROR_RESPONSES
 from zuplo_origin.openapi.description import Description
+from zuplo_origin.services import ThrottleRequestsMiddleware
 
 
 class ThingController(Controller):
@@ -88,6 +89,22 @@ def test_operation_has_parameters_body_and_docstring_of_the_action():
     store = document["paths"]["/things"]["post"]
     assert "*/*" in store["requestBody"]["content"] and {"408", "413", "415"} <= set(store["responses"])
     assert set(document["paths"]["/things/{id}"]) == {"get", "put", "delete"}
+
+
+def test_limits_of_a_route_are_described():
+    made = description(Route.get("/things", ThingController.show))
+    made._router._middlewares.add({"throttle": [ThrottleRequestsMiddleware]})
+    made._router.add(
+        Route.get("/limited", ThingController.show).middleware("throttle:30/minute"),
+        Route.get("/larger", ThingController.show).middleware("body:20MB"),
+    )
+    document = made.document()
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+    statuses = {path: set(each["get"]["responses"]) for path, each in document["paths"].items()}
+    assert statuses["/limited"] - statuses["/things"] == {"429"}
+    assert statuses["/larger"] - statuses["/things"] == {"413"}
+    assert document["components"]["responses"]["429"]["headers"].keys() == {"Retry-After"}
 
 
 def test_route_with_scopes_has_them_and_a_403(application):

@@ -98,6 +98,16 @@ class OrderController(Controller):
     def plain(self):
         return {}
 
+    def untyped(self, response: Response) -> Any:
+        return response.download("a.pdf", "a.pdf")
+
+    @responds(201)
+    def created(self, response: Response):
+        return response.stream(iter("a"), "text/csv"), 201
+
+    def rows(self):
+        yield "a"
+
     @responds(201)
     def other(self, response: Response) -> dict:
         return response.json({"accepted": True}, status=202)
@@ -110,7 +120,7 @@ class OrderController(Controller):
     def without_content(self):
         return None
 
-    @responds(201)
+    @responds(303)
     def redirected(self, response: Response):
         return response.redirect("/elsewhere")
 
@@ -143,6 +153,9 @@ ROUTES = {
     "text": ("get", "/text"),
     "chunks": ("get", "/chunks"),
     "plain": ("get", "/plain"),
+    "untyped": ("get", "/untyped"),
+    "created": ("post", "/created"),
+    "rows": ("get", "/rows"),
     "other": ("post", "/other"),
     "by_json": ("post", "/by-json"),
     "without_content": ("post", "/without-content"),
@@ -240,9 +253,13 @@ def test_declared_responses_are_described(document):
         ("text", "200", "text/html"),
         ("chunks", "200", "text/plain"),
         ("export", "200", "text/csv"),
-        ("plain", "200", "application/json"),
-        ("unknown", "200", "application/json"),
-        ("orm", "200", "application/json"),
+        ("plain", "200", "*/*"),
+        ("unknown", "200", "*/*"),
+        ("untyped", "200", "*/*"),
+        ("created", "201", "*/*"),
+        ("rows", "200", "text/plain"),
+        ("redirected", "303", None),
+        ("orm", "200", "*/*"),
         ("any", "200", "application/json"),
         ("load", "202", "application/json"),
     ],

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, get_origin, get_type_hints
 
+from masonite.response import Response
+
 from zuplo_origin.guard import ERROR_RESPONSES
 from zuplo_origin.http.actions import (
     DeclaredResponse,
@@ -21,13 +23,13 @@ from zuplo_origin.jwt.reasons import Reason
 
 from .schemas import INPUT, MISSING, OUTPUT, Schemas, referred
 
-GUARD, CLAIMS = "jwt", "claims"
-"""The keys in the Kernel under which the guard and the requirement of claims are registered."""
+GUARD, CLAIMS, THROTTLE, BODY = "jwt", "claims", "throttle", "body"
+"""The keys of the guard, the requirement of claims, rate limits and limits of bodies, as in the Kernel."""
 METHODS = ("get", "post", "put", "patch", "delete")
 INTERNAL = ("Console", "Metrics")
 """Groups of routes for operators, which the description leaves out."""
 WITH_BODY = ("post", "put", "patch")
-JSON = "application/json"
+JSON, UNKNOWN = "application/json", "*/*"
 FORM = "application/x-www-form-urlencoded"
 SCHEME = "gateway"
 """The name of the security scheme."""
@@ -114,6 +116,9 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
     summary, _, description = docstring.partition("\n")
     name = operation_id(method, path)
     headers = request_headers(action)
+    middleware = {each.partition(":")[0] for each in route.get_middlewares()}
+    errors = [status for _, statuses in headers for status in statuses]
+    errors += [status for key, status in ((THROTTLE, 429), (BODY, 413)) if key in middleware]
     return Operation(
         path,
         method,
@@ -123,13 +128,13 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         description.strip(),
         parameters + tuple(dict(parameter) for parameter, _ in headers),
         scopes_of_route(route),
-        any(each.partition(":")[0] == CLAIMS for each in route.get_middlewares()),
-        "public" in route.get_middlewares(),
+        CLAIMS in middleware,
+        "public" in middleware,
         getattr(action, "__deprecated__", None) is not None,
         route.model,
         accepted_types(action),
         _responses(action),
-        tuple(status for _, statuses in headers for status in statuses),
+        tuple(errors),
         example_of_body(action),
         inspect.cleandoc(kind.__dict__.get("__doc__") or "").replace("``", "`"),
     )
@@ -141,18 +146,26 @@ def _responses(action: Any) -> tuple[DeclaredResponse, ...]:
     returned = _returned(action)
     for index, each in enumerate(declared):
         if each.status < 400:
-            if each.model is None and each.content_type is None and each.status not in (204, 205):
+            if each.model is None and each.content_type is None and _may_have_content(each.status):
                 filled = DeclaredResponse(each.status, returned.model, each.description, returned.content_type)
                 return (*declared[:index], filled, *declared[index + 1 :])
             return declared
     return (returned, *declared)
 
 
+def _may_have_content(status: int) -> bool:
+    return status < 300 and status not in (204, 205)
+
+
 def _returned(action: Any) -> DeclaredResponse:
+    """Return what the return annotation of ``action`` says; without one that says it, any content type."""
+    unknown = DeclaredResponse(200, None, None, UNKNOWN)
+    if inspect.isgeneratorfunction(inspect.unwrap(action)):
+        return DeclaredResponse(200, None, None, "text/plain")
     try:
         returned = get_type_hints(action, include_extras=True).get("return", Any)
     except Exception:  # an annotation that cannot be evaluated, such as a name for type checkers only
-        return DeclaredResponse(200, Any)
+        return unknown
     origin = get_origin(returned) or returned
     if returned is type(None):
         return DeclaredResponse(204)
@@ -162,6 +175,8 @@ def _returned(action: Any) -> DeclaredResponse:
         return DeclaredResponse(200, None, None, "application/octet-stream")
     if inspect.isclass(origin) and issubclass(origin, Iterator):
         return DeclaredResponse(200, None, None, "text/plain")
+    if returned in (Any, object) or (inspect.isclass(origin) and issubclass(origin, Response)):
+        return unknown
     return DeclaredResponse(200, returned)
 
 
@@ -273,7 +288,7 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
         made["parameters"] = parameters
     if operation.model is not None:
         statuses.add(422)
-    if any(each.content_type not in (None, "text/html") for each in operation.responses):
+    if any(each.content_type not in (None, UNKNOWN, "text/html") for each in operation.responses):
         statuses.add(503)  # as a stream or a file, beyond WEB_STREAMS
     if operation.scopes is not None or operation.requires_claims:
         made["security"] = [{SCHEME: list(operation.scopes or ())}]
