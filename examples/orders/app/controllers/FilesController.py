@@ -39,6 +39,7 @@ class FilesController(Controller):
     @accepts("text/csv", example=EXAMPLE)
     @responds(201, Imported)
     @responds(409, description="The caller has an order with one of the references")
+    @responds(422)
     def store(self, request: Request) -> Any:
         """Import orders from CSV.
 

@@ -14,6 +14,7 @@ class PaymentsController(Controller):
     """Events of the payment service. It may send an event more than once."""
 
     @responds(204)
+    @responds(401, description="The signature is missing or wrong")
     @responds(404)
     def store(self, payment: Payment) -> Any:
         """Mark an order as paid."""
