@@ -30,6 +30,12 @@ class EchoController(Controller):
         response.header("X-Name", "value")
         return "one two three"
 
+    def cookies(self, response: Response):
+        response.cookie("theme", "dark")
+        response.cookie("note", "1", secure=False)
+        response.delete_cookie("old")
+        return "cookies"
+
     def moved(self, response: Response):
         return response.redirect("/protected")
 
@@ -48,6 +54,7 @@ ROUTES += [
     Route.get("/items/@id:int", EchoController.item).name("item").casts({"id": int}),
     Route.get("/rows", EchoController.rows),
     Route.get("/headers", EchoController.headers),
+    Route.get("/cookies", EchoController.cookies),
     Route.get("/moved", EchoController.moved),
     Route.get("/empty", EchoController.empty),
     Route.get("/created", EchoController.created),
@@ -55,6 +62,8 @@ ROUTES += [
 ]
 """
 TESTS = """
+import os
+
 import pytest
 from masonite.controllers import Controller
 from masonite.routes import Route
@@ -146,8 +155,27 @@ class EchoTest(TestCase):
 
     def test_cookies_are_sent(self):
         response = self.withCookies({"theme": "dark", "note": "1"}).get("/echo")
-        response.assertJsonPath("cookies.theme", "dark").assertCookie("note", "1").assertCookieMissing("other")
-        self.with_cookies({"theme": "light"}).get("/echo").assertCookie("theme", "light").assertCookieMissing("note")
+        response.assertJsonPath("cookies.theme", "dark").assertJsonPath("cookies.note", "1")
+        response = self.with_cookies({"theme": "light"}).get("/echo").assertJsonPath("cookies.theme", "light")
+        response.assertJsonPath("cookies.note", None).assertCookieMissing("theme")
+
+    def test_cookies_of_the_response_are_asserted_on(self):
+        response = self.with_cookies({"sent": "1", "old": "1"}).get("/cookies")
+        response.assertCookie("theme", "dark").assertCookie("note").assertCookieNotExpired("theme")
+        response.assertCookieExpired("old").assertPlainCookie("note").assertCookieMissing("sent")
+        for fails in (
+            lambda: response.assertCookie("sent"),
+            lambda: response.assertCookie("theme", "light"),
+            lambda: response.assertPlainCookie("theme"),
+            lambda: response.assertCookieExpired("theme"),
+            lambda: response.assertCookieNotExpired("old"),
+            lambda: response.assertCookieMissing("theme"),
+        ):
+            with pytest.raises(AssertionError):
+                fails()
+
+    def test_database_is_not_the_developers(self):
+        assert os.environ["DATABASE_URL"].endswith("/tests.sqlite3")
 
     def test_every_method_sends_its_body(self):
         for send in (self.post, self.put, self.patch, self.delete):
@@ -235,9 +263,10 @@ def run(project, text, *arguments, **settings):
 
 def test_test_case_sends_requests_whatever_the_developers_settings_are(project):
     developers = {"JWT_ISSUER": "https://gateway.example", "JWT_LEEWAY": "x", "APP_ENV": "production"}
+    developers |= {"DATABASE_URL": f"sqlite:///{project}/development.sqlite3"}
     ended = run(project, TESTS, "-W", "error", "-W", "ignore:DD class", **developers)
 
-    assert ended.returncode == 0 and "22 passed" in ended.stdout, ended.stdout
+    assert ended.returncode == 0 and "24 passed" in ended.stdout, ended.stdout
 
 
 def test_a_failed_assertion_fails_the_test_and_the_dump_is_shown(project):

@@ -1,8 +1,5 @@
 """Settings for the tests: an issuer on loopback, and a database of their own, which TEST_DATABASE_URL may name."""
 
-import os
-import tempfile
-
 import pytest
 from masonite.tests.TestCommand import TestCommand
 
@@ -12,9 +9,6 @@ from zuplo_origin.testing import prepare_environment
 __all__ = ["client", "token"]
 
 prepare_environment()
-
-folder = tempfile.TemporaryDirectory()
-os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{folder.name}/test.sqlite3"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,11 +4,15 @@
 ``wsgi``. ``TestCase`` sends the requests.
 """
 
+import atexit
 import json
 import os
+import shutil
+import tempfile
 import time
 import unittest
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from pprint import pformat
 from typing import Any, NoReturn
 
@@ -17,7 +21,7 @@ from masonite.routes import Route
 from masonite.tests.HttpTestResponse import HttpTestResponse
 from masonite.tests.TestCommand import TestCommand
 from werkzeug.datastructures import Headers
-from werkzeug.http import dump_cookie
+from werkzeug.http import dump_cookie, parse_date
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from zuplo_origin.dev.issuer import IssuerKeys, IssuerServer
@@ -59,14 +63,22 @@ def prepare_environment(**settings: str) -> None:
     """Start the issuer, and set the environment so that the application accepts its tokens.
 
     The developer's own settings are removed from the environment, so that they do not change the results of tests.
-    ``settings`` are added.
+    ``settings`` are added. ``DATABASE_URL`` is ``TEST_DATABASE_URL``, or an empty SQLite database that is removed at
+    the end: tests never write to the developer's database.
     """
     if not _issuers:
         _issuers.append(TestIssuer())
     for name in list(os.environ):
         if is_setting(name):
             del os.environ[name]
+    os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _empty_database()
     os.environ.update({"APP_ENV": "testing", "JWT_ISSUER": issuer().name, "JWT_AUDIENCE": AUDIENCE} | settings)
+
+
+def _empty_database() -> str:
+    folder = tempfile.mkdtemp(prefix="tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return f"sqlite:///{folder}/tests.sqlite3"
 
 
 def issuer() -> TestIssuer:
@@ -78,9 +90,13 @@ class TestResponse(HttpTestResponse):
     """Masonite's test response: ``assertOk``, ``assertJsonPath``, ``assertHasHeader``, ``assertIsNamed`` and others.
 
     ``request`` is the request as the controller received it, and ``route`` its route: ``None`` if there is none.
+    ``set_cookies`` are the values of its ``Set-Cookie`` headers. The assertions on cookies read them; Masonite's own
+    read the cookies of the request.
     """
 
     __test__ = False  # pytest would collect it
+
+    set_cookies: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """Return the JSON value of the body. Raises ``ValueError`` if it is not JSON."""
@@ -97,6 +113,51 @@ class TestResponse(HttpTestResponse):
         found = self._ensure_response_is_json()
         found = found if key is None else found.get(key, {})
         assert len(found) == count, f"JSON count is {len(found)}. Asserted {count}."  # noqa: S101
+        return self
+
+    def _cookie(self, name: str) -> dict[str, str] | None:
+        """Return the value (under ``""``) and the attributes of a cookie that the response sets."""
+        for field in reversed(self.set_cookies):
+            pair, *attributes = field.split(";")
+            found, _, value = pair.partition("=")
+            if found.strip() == name:
+                parts = (each.partition("=") for each in attributes)
+                return {key.strip().lower(): text.strip() for key, _, text in parts} | {"": value.strip()}
+        return None
+
+    def _set_cookie(self, name: str) -> dict[str, str]:
+        cookie = self._cookie(name)
+        assert cookie is not None, f"The response does not set the cookie {name}."  # noqa: S101
+        return cookie
+
+    def _is_expired(self, name: str) -> bool:
+        expires = parse_date(self._set_cookie(name).get("expires"))
+        return expires is not None and expires <= datetime.now(timezone.utc)
+
+    def assertCookie(self, name: str, value: str | None = None) -> "TestResponse":
+        """Assert that the response sets the cookie ``name``, and to ``value`` if it is given."""
+        found = self._set_cookie(name)[""]
+        assert value is None or found == value, f"Cookie {name} is {found}. Asserted {value}"  # noqa: S101
+        return self
+
+    def assertPlainCookie(self, name: str) -> "TestResponse":
+        """Assert that the response sets the cookie without ``Secure``."""
+        assert "secure" not in self._set_cookie(name), f"Cookie {name} is secure."  # noqa: S101
+        return self
+
+    def assertCookieExpired(self, name: str) -> "TestResponse":
+        """Assert that the response deletes the cookie."""
+        assert self._is_expired(name), f"Cookie {name} is not expired."  # noqa: S101
+        return self
+
+    def assertCookieNotExpired(self, name: str) -> "TestResponse":
+        """Assert that the response sets the cookie, and does not delete it."""
+        assert not self._is_expired(name), f"Cookie {name} is expired."  # noqa: S101
+        return self
+
+    def assertCookieMissing(self, name: str) -> "TestResponse":
+        """Assert that the response neither sets nor deletes the cookie."""
+        assert self._cookie(name) is None, f"The response sets the cookie {name}."  # noqa: S101
         return self
 
     def assertRouteHasParameter(self, key: str, value: Any = None) -> "TestResponse":
@@ -298,4 +359,6 @@ class TestCase(unittest.TestCase):
         for name, value in sent.items():
             response.header_bag.add(Header(name, value))
         response.content = b"".join(chunks)
-        return TestResponse(self, self.application, requests[0], response, requests[0].route)
+        made = TestResponse(self, self.application, requests[0], response, requests[0].route)
+        made.set_cookies = tuple(sent.getlist("Set-Cookie"))
+        return made

@@ -52,8 +52,7 @@ EDITS: dict[str, list[Edit]] = {
         ("config/providers.py", "from zuplo_origin.services import DatabaseProvider\n", ""),
         ("config/providers.py", "    DatabaseProvider,\n", ""),
         ("tests/conftest.py", ", and a database of their own, which TEST_DATABASE_URL may name", ""),
-        ("tests/conftest.py", "import os\nimport tempfile\n\nimport pytest\n", ""),
-        ("tests/conftest.py", "from masonite.tests.TestCommand import TestCommand\n\n", ""),
+        ("tests/conftest.py", "import pytest\nfrom masonite.tests.TestCommand import TestCommand\n\n", ""),
     ],
 }
 """What differs in an application, by its database. A text that a file does not have once is an error."""
@@ -61,7 +60,7 @@ EDITS: dict[str, list[Edit]] = {
 CUTS = {
     ".env-example": r"# -- Database: .*?\n\n(?=# -- )",
     "deploy/compose.yaml": r" +DATABASE_URL: [^\n]*\n",
-    "tests/conftest.py": r"\nfolder = .*",
+    "tests/conftest.py": r"\n\n@pytest\.fixture.*",
 }
 """Patterns of what an application without a database does not have."""
 WITHOUT = ("databases/", "config/database.py")
