@@ -21,7 +21,7 @@ PREFIXES = ("DEVELOPMENT_", "GATEWAY_", "JWKS_", "JWT_", "OTEL_", "PROMETHEUS_",
 
 def is_configuration(name: str) -> bool:
     """Return whether the variable `name` configures the application, or would be reported as an unknown setting."""
-    return is_setting(name) or name.startswith(PREFIXES)
+    return is_setting(name) or name.startswith(PREFIXES) or name == "DATABASE_URL"
 
 
 def free_port() -> int:
