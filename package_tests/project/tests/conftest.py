@@ -15,8 +15,9 @@ prepare_environment()
 
 @pytest.fixture(scope="session", autouse=True)
 def migrated_database():
-    """Create the tables, if a test has added migrations to the project."""
+    """Create the tables, if a test has added a database and migrations to the project."""
     if Path("databases/migrations").is_dir():
         from wsgi import application
 
-        TestCommand(application).run("migrate", "").assertSuccess()
+        if application.has("database"):
+            TestCommand(application).run("migrate", "").assertSuccess()
