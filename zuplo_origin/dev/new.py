@@ -55,7 +55,7 @@ EDITS: dict[str, list[Edit]] = {
         ("tests/conftest.py", "import pytest\nfrom masonite.tests.TestCommand import TestCommand\n\n", ""),
     ],
 }
-"""What differs in an application, by its database. A text that a file does not have once is an error."""
+"""The differences of an application, by its database. A text that a file does not have once is an error."""
 
 CUTS = {
     ".env-example": r"# -- Database: .*?\n\n(?=# -- )",

@@ -25,7 +25,7 @@ _PLAIN: tuple[tuple[Any, Schema], ...] = (
 
 
 MISSING: Any = object()
-"""What ``Schemas.example`` returns if there is no example."""
+"""Returned by ``Schemas.example`` if there is no example."""
 
 
 class Schemas:
