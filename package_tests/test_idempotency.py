@@ -309,6 +309,13 @@ def test_expired_rows_are_removed(application, monkeypatch):
     assert [row["id"] == "old" for row in left] == [False]
 
 
+def test_response_larger_than_what_is_kept_is_an_error(application, caplog, monkeypatch):
+    monkeypatch.setattr(idempotency, "LARGEST", 10)
+
+    assert post(application, "/store", "k").status == 500
+    assert "bytes; 10 are kept" in caplog.text and (OrdersController.database is None or created() == 0)
+
+
 def test_stored_row_names_neither_the_caller_nor_the_key(application):
     if OrdersController.database is None:
         return

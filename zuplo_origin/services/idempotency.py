@@ -36,6 +36,8 @@ SECONDS = 24 * 3600
 """Time that a response is kept."""
 LEASE = 60
 """Seconds after which a request that has not ended no longer keeps others with its key from running the action."""
+LARGEST = 1_048_576
+"""Bytes of a response that is kept."""
 _KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 _ATTEMPTS = 10
 _PARAMETER = {
@@ -156,6 +158,8 @@ def _repeat(found: Entry, fingerprint: str, response: Any) -> Any:
 
 def _stored(response: Any) -> dict[str, Any]:
     body: bytes = response.get_response_content()
+    if len(body) > LARGEST:
+        raise ValueError(f"the response of an idempotent action has {len(body)} bytes; {LARGEST} are kept")
     headers = [header for header in response.header_bag.render() if header[0].lower() != "set-cookie"]
     return {"status": str(response.get_status_code()), "headers": headers, "body": b64encode(body).decode()}
 
