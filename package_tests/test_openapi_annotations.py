@@ -120,6 +120,15 @@ class PetHTMLController(Controller):
     @accepts("text/csv", "application/json", example="a,b\n")
     def load(self, request: Request) -> dict: ...
 
+    def accept(self, form: Form) -> tuple[Form, Literal[202]]: ...
+
+    @responds(201)
+    def copy(self, form: Form) -> tuple[Form, int]: ...
+
+    def pair(self) -> tuple[int, str]: ...
+
+    def forget(self) -> tuple[None, Literal[205]]: ...
+
 
 @pytest.fixture(scope="module")
 def document():
@@ -132,6 +141,10 @@ def document():
         Route.get("/by-name", PetHTMLController.by_name),
         Route.post("/upload", PetHTMLController.upload),
         Route.post("/load", PetHTMLController.load),
+        Route.post("/accepted", PetHTMLController.accept),
+        Route.post("/copies", PetHTMLController.copy),
+        Route.get("/pair", PetHTMLController.pair),
+        Route.delete("/pair", PetHTMLController.forget),
     )
     return Description(made.make("router"), "Things", "1", "Authorization", "Bearer").document()
 
@@ -204,6 +217,15 @@ def test_discriminator_leads_to_the_components(document):
 def test_example_of_a_body_that_the_action_reads(document):
     assert content(document, "/load", "post", "body", "text/csv")["example"] == "a,b\n"
     assert "example" not in content(document, "/upload", "post", "body", "multipart/form-data")
+
+
+def test_value_with_its_status_is_described_by_both(document):
+    form = {"$ref": "#/components/schemas/Form"}
+
+    assert content(document, "/accepted", "post", "202")["schema"] == form
+    assert content(document, "/copies", "post", "201")["schema"] == form
+    assert content(document, "/pair", "get", "200")["schema"]["type"] == "array"  # its second value is no status
+    assert "content" not in document["paths"]["/pair"]["delete"]["responses"]["205"]
 
 
 def test_tag_is_the_controller_in_words_with_its_docstring(document):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from masonite.response import Response
 
@@ -166,18 +166,33 @@ def _returned(action: Any) -> DeclaredResponse:
         returned = get_type_hints(action, include_extras=True).get("return", Any)
     except Exception:  # an annotation that cannot be evaluated, such as a name for type checkers only
         return unknown
+    returned, status = _value_and_status(returned)
     origin = get_origin(returned) or returned
     if returned is type(None):
-        return DeclaredResponse(204)
+        return DeclaredResponse(204 if status == 200 else status)
     if returned is str:
-        return DeclaredResponse(200, None, None, "text/html")
+        return DeclaredResponse(status, None, None, "text/html")
     if returned is bytes:
-        return DeclaredResponse(200, None, None, "application/octet-stream")
+        return DeclaredResponse(status, None, None, "application/octet-stream")
     if inspect.isclass(origin) and issubclass(origin, Iterator):
-        return DeclaredResponse(200, None, None, "text/plain")
+        return DeclaredResponse(status, None, None, "text/plain")
     if returned in (Any, object) or (inspect.isclass(origin) and issubclass(origin, Response)):
-        return unknown
-    return DeclaredResponse(200, returned)
+        return DeclaredResponse(status, None, None, UNKNOWN)
+    return DeclaredResponse(status, returned)
+
+
+def _value_and_status(returned: Any) -> tuple[Any, int]:
+    """Return the type of the value that an action sends, and its status: 200 unless a ``Literal`` names another one."""
+    parts = get_args(returned) if get_origin(returned) is tuple else ()
+    if len(parts) != 2:
+        return returned, 200
+    value, status = parts
+    if status is int:
+        return value, 200
+    statuses = get_args(status) if get_origin(status) is Literal else ()
+    if not statuses or not all(isinstance(each, int) for each in statuses):
+        return returned, 200
+    return value, min(statuses)
 
 
 def _paths(pattern: RoutePattern) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
