@@ -16,6 +16,7 @@ import pytest
 
 from package_tests.support.project import copy_of_the_project, craft, serve
 from package_tests.support.servers import ROOT, clean_environment
+from zuplo_origin.dev.new import files
 from zuplo_origin.guard import ERROR_RESPONSES
 from zuplo_origin.http.errors import phrase
 from zuplo_origin.settings import SETTINGS
@@ -49,8 +50,8 @@ NOTHING_TO_RUN = {
     "docs/what-is-not-here.md": "a table",
 }
 """Page to the reason why none of its blocks is run."""
-RESTARTED = ("docs/tutorial.md",)
-"""Pages whose server has to see the code of their Python blocks: it restarts, as it does for a user."""
+FOLLOWED = ("docs/tutorial.md",)
+"""Pages that a user follows in a new application. Its server restarts to see the code of their Python blocks."""
 SHOWN = ("text", "http", "ts", "caddy")
 """Languages of blocks that are not code of this project."""
 ADDRESS = "127.0.0.1:8000"
@@ -133,12 +134,12 @@ def test_block_has_a_language_and_parses(block):
 def test_code_of_a_page_runs_in_its_order(page, tmp_path):
     """Shell blocks are run, and Python blocks are written to their files, in a copy of the project."""
     blocks = [block for block in BLOCKS if block.page == page and not block.reason]
-    project = copy_of_the_project(tmp_path / "project")
+    project = new_application(tmp_path / "project") if page in FOLLOWED else copy_of_the_project(tmp_path / "project")
     address, variables = ADDRESS, {}
     with ExitStack() as stack:
         is_served = False
         for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-            if block.language == "python" and page in RESTARTED:
+            if block.language == "python" and page in FOLLOWED:
                 stack.close()
                 is_served = False
             if block.language == "sh":
@@ -154,6 +155,14 @@ def test_code_of_a_page_runs_in_its_order(page, tmp_path):
     tests = [block.file for block in blocks if block.file and block.file.startswith("tests/")]
     if tests:
         run_in_project(project, f"python -m pytest {' '.join(tests)}")
+
+
+def new_application(folder):
+    """Write what a new application has, and return its folder. Its processes import the product from the root."""
+    for name, text in files("Notes", "sqlite").items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
 
 
 def write(file, text):
