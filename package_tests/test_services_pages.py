@@ -57,7 +57,19 @@ class InvoiceQuery(PageQuery):
     sort: Literal["id", "-id", "-total", "status"] = "id"
 
 
+class AnyValue(PageQuery):
+    word: Annotated[str | None, Filter("status")] = None
+    words: Annotated[list[str] | None, Filter("status")] = None
+    number: Annotated[int | None, Filter("id")] = None
+    at: Annotated[datetime | None, Filter("sent_at", ">")] = Field(default=None, alias="at-time")
+    share: Annotated[float | None, Filter("total", "<=")] = None
+    largest: Annotated[Decimal | None, Filter("total", "<=")] = None
+
+
 class InvoicesController(Controller):
+    def any(self, query: AnyValue) -> Page[InvoiceView]:
+        return query.paginate(Invoice.where("owner", "ann"), InvoiceView)
+
     def index(self, query: InvoiceQuery) -> Page[InvoiceView]:
         return query.paginate(Invoice.where("owner", "ann"), InvoiceView)
 
@@ -96,7 +108,9 @@ def application(request, tmp_path_factory):
                 }
             )
         yield make_application(
-            Route.get("/invoices", InvoicesController.index), Route.get("/all", InvoicesController.all)
+            Route.get("/invoices", InvoicesController.index),
+            Route.get("/all", InvoicesController.all),
+            Route.get("/any", InvoicesController.any),
         )
 
 
@@ -197,6 +211,33 @@ def test_anything_else_is_422_and_reaches_no_query(application, query, field):
 
     assert response.status == 422
     assert [fault["field"] for fault in response.json["details"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("?word=%00", "word"),
+        ("?words=a&words=b%00c", "words"),
+        (f"?number={2**63}", "number"),
+        (f"?number={-(2**63) - 1}", "number"),
+        ("?at-time=0001-01-01T00:00:00%2B14:00", "at-time"),
+        ("?at-time=9999-12-31T23:59:59-14:00", "at-time"),
+        ("?largest=NaN", "largest"),
+        (f"?number={2**63 - 1}", None),
+        (f"?number={-(2**63)}", None),
+        ("?at-time=0001-01-01T00:00:00Z", None),
+        ("?largest=1e400", None),
+        ("?share=nan", None),
+        ("?share=inf", None),
+        ("?word=%ED%A0%80", None),
+    ],
+)
+def test_value_that_no_column_has_is_422_or_finds_no_row(application, query, field):
+    response = request(application, "GET", f"/any{query}")
+
+    assert response.status == (422 if field else 200), response.body
+    if field:
+        assert [fault["field"] for fault in response.json["details"]] == [field]
 
 
 def test_model_itself_can_be_listed(application):

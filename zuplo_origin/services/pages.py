@@ -12,6 +12,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from zuplo_origin.http.errors import ValidationFailed
+
 Row = TypeVar("Row")
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
@@ -113,7 +115,10 @@ class PageQuery(BaseModel):
         return Page[view](data=data, meta=meta, links=links)  # type: ignore[valid-type]
 
     def select(self, query: Any) -> Any:
-        """Add the filters and the order to ``query``, a query of the ORM, and return it."""
+        """Add the filters and the order to ``query``, a query of the ORM, and return it.
+
+        Raises ``ValidationFailed``, 422, for a value that no database compares with a column.
+        """
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name in _OWN or value is None:
@@ -121,10 +126,15 @@ class PageQuery(BaseModel):
             declared = next((each for each in field.metadata if isinstance(each, Filter)), Filter(name))
             if declared.column is None:
                 continue
-            if isinstance(value, (list, tuple, set, frozenset)):
-                query = query.where_in(declared.column, [_bound(each) for each in value]) if value else query
-            else:
-                query = query.where(declared.column, declared.operator, _bound(value))
+            many = isinstance(value, (list, tuple, set, frozenset))
+            try:
+                bound = [_bound(each) for each in (value if many else [value])]
+            except (OverflowError, ValueError) as error:
+                raise ValidationFailed({field.alias or name: str(error)}) from None
+            if not many:
+                query = query.where(declared.column, declared.operator, bound[0])
+            elif bound:
+                query = query.where_in(declared.column, bound)
         sort = getattr(self, "sort", "")
         direction = "desc" if sort.startswith("-") else "asc"
         key = query._model.get_primary_key() if getattr(query, "_model", None) else None
@@ -138,9 +148,17 @@ class PageQuery(BaseModel):
 
 
 def _bound(value: Any) -> Any:
-    """Return ``value`` in the form that databases compare with a column's."""
+    """Return ``value`` in the form that databases compare with a column's. Raises if there is none.
+
+    Raises ``ValueError`` for text with NUL, and ``OverflowError`` for an integer of more than 64 bits and for a time
+    that is out of range in UTC.
+    """
     if isinstance(value, Enum):
-        return value.value
+        value = value.value
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("text with a NUL character")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise OverflowError("integer out of range")
     if isinstance(value, datetime):
         if value.tzinfo is not None:
             value = value.astimezone(timezone.utc).replace(tzinfo=None)
