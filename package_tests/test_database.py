@@ -25,7 +25,16 @@ from masoniteorm.relationships import belongs_to, belongs_to_many, has_many
 
 from package_tests.support.applications import application as make_application
 from package_tests.support.applications import configuration
-from package_tests.support.database import ACCOUNTS, BALANCE, SCHEMA, create_accounts, postgres_details, sqlite_details
+from package_tests.support.database import (
+    ACCOUNTS,
+    BALANCE,
+    SCHEMA,
+    create_accounts,
+    details_of,
+    postgres_details,
+    sqlite_details,
+)
+from package_tests.support.mysql import MysqlServer
 from package_tests.support.postgres import PostgresServer
 from package_tests.support.wsgi_client import environ, request
 from zuplo_origin.services import connections
@@ -40,11 +49,15 @@ def postgres():
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
+def mysql():
+    with MysqlServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def details(request, tmp_path):
-    if request.param == "sqlite":
-        return sqlite_details(tmp_path)
-    return postgres_details(request.getfixturevalue("postgres").port)
+    return details_of(request.param, request, tmp_path)
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from pydantic import BaseModel
 
 from package_tests.support.applications import application as make_application
 from package_tests.support.controllers import start, wait_until
-from package_tests.support.database import database_project, postgres_details, sqlite_details
+from package_tests.support.database import database_project, details_of, sqlite_details
 from package_tests.support.issuer import Issuer
+from package_tests.support.mysql import MysqlServer
 from package_tests.support.postgres import PostgresServer
 from package_tests.support.wsgi_client import request
 from zuplo_origin.http import HttpException
@@ -123,7 +124,13 @@ def postgres():
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres", "cache"])
+@pytest.fixture(scope="module")
+def mysql():
+    with MysqlServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql", "cache"])
 def application(request, tmp_path):
     OrdersController.calls, OrdersController.database = [], None
     OrdersController.entered, OrdersController.leave = threading.Event(), threading.Event()
@@ -136,8 +143,7 @@ def application(request, tmp_path):
         made.bind("cache", Cache(made, stores))
     else:
         install()
-        server = request.param == "postgres" and request.getfixturevalue("postgres")
-        details = postgres_details(server.port) if server else sqlite_details(tmp_path)
+        details = details_of(request.param, request, tmp_path)
         database = ConnectionResolver().set_connection_details({"default": "main", "main": details})
         for table, statement in zip(("idempotency_keys", "orders"), TABLES, strict=True):
             database.get_query_builder().statement(f"DROP TABLE IF EXISTS {table}")

@@ -18,6 +18,19 @@ def postgres_details(port: int, **more: Any) -> dict[str, Any]:
     return usual | {"password": "", "prefix": ""} | more
 
 
+def mysql_details(port: int, **more: Any) -> dict[str, Any]:
+    usual = {"driver": "mysql", "host": "127.0.0.1", "port": port, "user": "root", "database": "origin"}
+    return usual | {"password": "", "prefix": ""} | more
+
+
+def details_of(kind: str, request: Any, folder: Path) -> dict[str, Any]:
+    """Return the details of a database for a test: of a file in `folder`, or of the fixture `postgres` or `mysql`."""
+    if kind == "sqlite":
+        return sqlite_details(folder)
+    made = postgres_details if kind == "postgres" else mysql_details
+    return made(request.getfixturevalue(kind).port)
+
+
 CONTROLLER = '''
 from masonite.controllers import Controller
 from masonite.request import Request

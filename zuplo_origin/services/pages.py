@@ -1,5 +1,6 @@
 """Pages of rows: a model declares what a caller may filter and sort by, and the response is typed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -150,13 +151,15 @@ class PageQuery(BaseModel):
 def _bound(value: Any) -> Any:
     """Return ``value`` in the form that databases compare with a column's. Raises if there is none.
 
-    Raises ``ValueError`` for text with NUL, and ``OverflowError`` for an integer of more than 64 bits and for a time
-    that is out of range in UTC.
+    Raises ``ValueError`` for text with NUL and for a number that is not finite, ``OverflowError`` for an integer of
+    more than 64 bits and for a time that is out of range in UTC.
     """
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str) and "\0" in value:
         raise ValueError("text with a NUL character")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("number that is not finite")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise OverflowError("integer out of range")
     if isinstance(value, datetime):
