@@ -16,6 +16,7 @@ from masoniteorm.query import QueryBuilder
 
 from package_tests.support import queue_jobs
 from package_tests.support.controllers import wait_until
+from package_tests.support.mysql import MysqlServer
 from package_tests.support.postgres import PostgresServer
 from package_tests.support.queue_jobs import Exits, FailedFails, Fails, FailsTwice, Note, Unreadable, calls, plain
 from package_tests.support.servers import clean_environment
@@ -602,21 +603,22 @@ def test_job_that_kills_its_worker_is_moved_and_the_others_run_in_scopes_of_thei
     assert failed == [("Dies", "its workers ended while they ran it, 1 times")]
 
 
-def test_workers_on_postgresql_run_each_job_once_although_the_database_restarts(tmp_path):
-    with PostgresServer() as postgres:
+@pytest.mark.parametrize("database", ["postgres", "mysql"])
+def test_workers_run_each_job_once_although_the_database_restarts(database, tmp_path):
+    with PostgresServer() if database == "postgres" else MysqlServer() as server:
         project = service_project(tmp_path / "project")
-        settings = {"DB_DRIVER": "postgres", "DB_PORT": str(postgres.port), "RETRY_AFTER": "90"}
+        settings = {"DB_DRIVER": database, "DB_PORT": str(server.port), "RETRY_AFTER": "90"}
         migrate(project, **settings)
         push_in(project, PUSH_MANY, **settings)
         logs = ("one.log", "two.log")
         with worker_process(project, "many", logs[0], **settings), worker_process(project, "many", logs[1], **settings):
             wait_until(lambda: all("queue_job_done" in (project / log).read_text() for log in logs))
-            postgres.stop()
+            server.stop()
             wait_until(lambda: all("queue_database_down" in (project / log).read_text() for log in logs))
-            postgres.start()
+            server.start()
             wait_until(lambda: len([line for line in noted(project) if line.startswith("end")]) >= 60)
-            wait_until(lambda: postgres.query("select count(*) from jobs") == [(0,)])
-        failed = postgres.query("select name from failed_jobs")
+            wait_until(lambda: list(server.query("select count(*) from jobs")) == [(0,)])
+        failed = list(server.query("select name from failed_jobs"))
 
     ended = [line.split(" ")[2] for line in noted(project) if line.startswith("end")]
     assert sorted(ended, key=int) == [str(number) for number in range(60)] and failed == []

@@ -57,6 +57,14 @@ class MysqlServer:
         self._command = [program, *options]
 
     def __enter__(self) -> "MysqlServer":
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def start(self) -> None:
         with open(self._folder / "log", "ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -68,22 +76,24 @@ class MysqlServer:
         end = time.monotonic() + 60
         while True:
             try:
-                self.query("CREATE DATABASE IF NOT EXISTS origin")
-                return self
+                self.query("CREATE DATABASE IF NOT EXISTS origin", None)
+                return
             except Exception:
                 assert self._process.poll() is None and time.monotonic() < end, (self._folder / "log").read_text()
                 time.sleep(0.05)
 
-    def __exit__(self, *exception: object) -> None:
+    def stop(self) -> None:
+        """Stop the server: open connections are closed."""
         self._process.terminate()
         self._process.wait(30)
-        shutil.rmtree(self._folder)
 
-    def query(self, statement: str) -> Any:
+    def query(self, statement: str, database: str | None = "origin") -> Any:
         """Run a statement over a connection of its own, and return its rows."""
         import pymysql
 
-        connection = pymysql.connect(host="127.0.0.1", port=self.port, user="root", autocommit=True)
+        connection = pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True, connect_timeout=5
+        )
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall()

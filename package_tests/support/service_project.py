@@ -60,6 +60,8 @@ DATABASES = {
     "sqlite": {"driver": "sqlite", "database": "storage/test.sqlite3", "prefix": ""},
     "postgres": {"driver": "postgres", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "origin",
                  "database": "postgres", "password": "", "prefix": ""},
+    "mysql": {"driver": "mysql", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "root",
+              "database": "origin", "password": "", "prefix": ""},
 }
 DB = ConnectionResolver().set_connection_details(DATABASES)
 """,
