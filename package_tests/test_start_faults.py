@@ -202,14 +202,10 @@ def test_provider_above_the_settings_stops_the_start(tmp_path):
     assert (ended.returncode, ended.stderr) == (3, f"{expected}\n")
 
 
-def test_development_server_waits_for_a_change_after_a_fault(tmp_path):
+def test_development_server_waits_for_a_change_after_each_fault(tmp_path):
     """The status of a start that is stopped is that with which a process asks the reloader to start it again."""
     project = copy_of_the_project(tmp_path / "project")
-    providers, right = project / "config/providers.py", (project / "config/providers.py").read_text()
     with serve(project, tmp_path / "log") as server:
-        providers.write_text(f"{right}\nPROVIDERS.append('x')\n")
-        wait_until(lambda: "PROVIDERS[3]: invalid value 'x'" in server.output())
-        providers.write_text(right)
 
         def serves():
             try:
@@ -217,5 +213,25 @@ def test_development_server_waits_for_a_change_after_a_fault(tmp_path):
             except OSError:
                 return False
 
-        wait_until(serves)
+        def show(line):
+            wait_until(lambda: line in server.output())
+
+        for number, (file, fault, line) in enumerate(
+            [
+                ("config/providers.py", "PROVIDERS.append('x')", "PROVIDERS[3]: invalid value 'x'"),
+                ("config/providers.py", "PROVIDERS.pop(0)", "no provider binds"),
+                ("app/controllers/ProtectedController.py", "def", "SyntaxError"),
+                ("routes/web.py", ROUTE.format("Route.get('/a', MadeController.later)"), "async"),
+                (
+                    "routes/web.py",
+                    ROUTE.replace("show(self)", "show(self, n: int)").format("Route.get('/a', MadeController.show)"),
+                    "nothing fills the parameter 'n'",
+                ),
+            ]
+        ):
+            right = (project / file).read_text()
+            (project / file).write_text(f"{right}\n{fault}\n")
+            show(line)
+            (project / file).write_text(f"{right}\n# {number}\n")
+            wait_until(serves)
         assert server.output().count("PROVIDERS[3]: invalid value 'x'") == 1

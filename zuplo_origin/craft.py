@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dotenv import load_dotenv
 
@@ -97,16 +97,18 @@ def load_application(root: Path) -> Any:
 
             print_fault(error, root)
         if is_reloaded:
-            _wait_for_change(root, before)
-            raise SystemExit(RELOAD) from None
+            restart_after_change(root, before)
         raise SystemExit(CANNOT_START if isinstance(error, Exception) else error.code) from None
     return application
 
 
-def _wait_for_change(root: Path, before: dict[Path, float]) -> None:
+def restart_after_change(root: Path, before: dict[Path, float] | None = None) -> NoReturn:
+    """Wait until a file of the project has changed, and exit, so that Werkzeug's reloader starts this process again."""
     reloader = os.getppid()
+    before = _modification_times(root) if before is None else before
     while _modification_times(root) == before and os.getppid() == reloader:
         time.sleep(0.5)
+    raise SystemExit(RELOAD)
 
 
 def _modification_times(root: Path) -> dict[Path, float]:

@@ -19,7 +19,7 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.commands.style import Painter, has_colours, is_styled
-from zuplo_origin.craft import ENV_FILE_SEEN, INHERITED, env_file_digest
+from zuplo_origin.craft import ENV_FILE_SEEN, INHERITED, env_file_digest, restart_after_change
 from zuplo_origin.dev import terminal
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
 from zuplo_origin.faults import problems_with_server
@@ -72,7 +72,7 @@ class ServeCommand(PlainCommand):
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             return self.fail(f"--port: invalid value {port!r}; expected a number from 1 to 65535")
         if problem := next(problems_with_server(self.app), None):
-            return self.fail(problem)
+            return self._fail_to_start(problem)
         if not self.app.has("settings"):
             if os.environ.get("APP_ENV") != "local" or os.environ.get("JWT_ISSUER"):
                 self.line_error(self.app.make("settings.problems"))
@@ -142,11 +142,11 @@ class ServeCommand(PlainCommand):
         is_read_by_a_person = is_styled(sys.stderr)
         if is_read_by_a_person:
             terminal.set_up(self.app, Painter(has_colours(sys.stderr)))
+        try:
+            check_parameters(self.app)
+        except RouteError as error:
+            return self._fail_to_start(error)
         if serving:
-            try:
-                check_parameters(self.app)
-            except RouteError as error:
-                return self.fail(error)
             self.app.make("jwks").start()
             warn_of_open_routes(self.app)
             try:
@@ -165,6 +165,13 @@ class ServeCommand(PlainCommand):
         options: Any = {"use_reloader": reload, "reloader_type": "stat", "request_handler": QuietHandler}
         run_simple(host, port, self.app, threaded=True, **options)
         return 0
+
+    def _fail_to_start(self, problem: object) -> int:
+        """Print ``problem`` and, if the server has been restarted because a file changed, wait for another change."""
+        status = self.fail(problem)
+        if os.environ.get("WERKZEUG_RUN_MAIN") == "true":
+            restart_after_change(Path(self.app.base_path))
+        return status
 
     def _serve_metrics(self) -> None:
         port = self.app.make("settings").metrics_port
