@@ -101,6 +101,10 @@ class OrdersController(Controller):
     def nothing(self):
         self.create("nothing")
 
+    @idempotent(claims=("org.id",))
+    def of_organisation(self):
+        self.create("organisation")
+
     def create(self, name):
         self.calls.append(name)
         if self.database is not None:
@@ -108,13 +112,14 @@ class OrdersController(Controller):
 
 
 class User:
-    """Sets the claims of the caller that a header names."""
+    """Sets the claims of the caller: those of a header, or a `sub`."""
 
-    def before(self, request, response):
-        request.set_user({"sub": request.header("X-User") or "ann"})
+    def before(self, request, response, *required):
+        claims = request.header("X-Claims")
+        request.set_user(json.loads(claims) if claims else {"sub": request.header("X-User") or "ann"})
         return request
 
-    def after(self, request, response):
+    def after(self, request, response, *required):
         return request
 
 
@@ -137,6 +142,11 @@ def application(request, tmp_path):
     names = ("store", "wait", "slow", "broken", "taken", "billed", "strict", "stream", "nothing")
     routes = [Route.post(f"/{name}", getattr(OrdersController, name)) for name in names]
     made = make_application(*routes, http_middleware=[User])
+    made.make("middleware").add({"claims": [User]})
+    made.make("router").add(
+        Route.post("/organisation", OrdersController.of_organisation),
+        Route.post("/tenant", OrdersController.nothing).middleware("claims:plan=gold,tenant"),
+    )
     if request.param == "cache":
         made.base_path = str(tmp_path)
         stores = {"default": "local", "local": {"driver": "file", "location": "cache"}}
@@ -185,6 +195,47 @@ def test_keys_are_those_of_a_caller_and_a_route(application):
         assert post(application, path, key, user=user).status < 300
 
     assert created() == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "first", "second", "runs"),
+    [
+        ("/tenant", {"sub": "ann", "tenant": "a"}, {"sub": "ann", "tenant": "b"}, 2),
+        ("/tenant", {"sub": "ann", "plan": "gold"}, {"sub": "ann", "plan": ["gold"]}, 2),
+        ("/tenant", {"tenant": "a"}, {"tenant": "b"}, 2),
+        ("/tenant", {"tenant": "a", "jti": 1}, {"tenant": "a", "jti": 2}, 1),
+        ("/organisation", {"org": {"id": 1}}, {"org": {"id": 2}}, 2),
+        ("/organisation", {"org": {"id": 1}}, {"org": {"id": "1"}}, 2),
+        ("/organisation", {"sub": "ann", "org": {"id": 1}}, {"sub": "bob", "org": {"id": 1}}, 2),
+        ("/nothing", {"iss": "https://a.test", "sub": "ann"}, {"iss": "https://b.test", "sub": "ann"}, 2),
+        ("/nothing", {"sub": "ann", "iat": 1}, {"sub": "ann", "iat": 2}, 1),
+    ],
+)
+def test_callers_are_told_apart_by_the_claims_that_a_route_requires_and_an_action_names(
+    application, path, first, second, runs
+):
+    for claims in (first, second):
+        headers = {"Idempotency-Key": "k", "X-Claims": json.dumps(claims)}
+        assert request(application, "POST", path, headers).status == 204
+
+    assert created() == runs
+
+
+@pytest.mark.parametrize(
+    ("path", "needed"), [("/nothing", "sub"), ("/organisation", "sub or org.id"), ("/tenant", "sub or plan or tenant")]
+)
+def test_token_that_names_no_caller_is_400(application, path, needed):
+    headers = {"Idempotency-Key": "k", "X-Claims": json.dumps({"iss": "https://a.test", "sub": None})}
+    refused = request(application, "POST", path, headers)
+
+    assert (refused.status, created()) == (400, 0)
+    assert refused.json["details"] == f"Idempotency-Key needs a token with the claim {needed}"
+    assert request(application, "POST", path, {"X-Claims": "{}"}).status == 204
+
+
+def test_claims_must_be_names():
+    with pytest.raises(TypeError, match="expected a tuple"):
+        idempotent(claims="tenant")(OrdersController.nothing.__wrapped__)
 
 
 def test_request_without_a_key_runs(application):

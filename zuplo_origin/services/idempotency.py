@@ -23,6 +23,7 @@ from masonite.headers import Header
 from zuplo_origin.http.actions import declare_header, request_headers
 from zuplo_origin.http.application import Application
 from zuplo_origin.http.errors import HttpException
+from zuplo_origin.jwt.claims import parse_required
 
 from .start import stop
 
@@ -67,17 +68,32 @@ class LostClaim(HttpException):
 @overload
 def idempotent(action: Action) -> Action: ...
 @overload
-def idempotent(*, required: bool = False, seconds: int = SECONDS, lease: int = LEASE) -> Callable[[Action], Action]: ...
-def idempotent(action: Any = None, *, required: bool = False, seconds: int = SECONDS, lease: int = LEASE) -> Any:
+def idempotent(
+    *, required: bool = False, seconds: int = SECONDS, lease: int = LEASE, claims: tuple[str, ...] = ()
+) -> Callable[[Action], Action]: ...
+def idempotent(
+    action: Any = None,
+    *,
+    required: bool = False,
+    seconds: int = SECONDS,
+    lease: int = LEASE,
+    claims: tuple[str, ...] = (),
+) -> Any:
     """Run the action below once for each ``Idempotency-Key`` of a caller.
 
     A later request with the key gets the stored response for ``seconds``: 409 while the first one runs, 422 with
     another body, query or content type. Only a response that the action returns is stored: an exception rolls back its
     transaction and frees the key. ``required`` makes a request without a key 400. A key whose process has died is free
     after ``lease`` seconds; an action that takes longer is rolled back.
+
+    Callers are told apart by ``iss``, ``sub``, the claims that ``.middleware("claims:…")`` requires, and ``claims``. A
+    token that has none of them but ``iss`` is 400.
     """
     if action is None:
-        return lambda function: idempotent(function, required=required, seconds=seconds, lease=lease)  # type: ignore[call-overload]
+        options = {"required": required, "seconds": seconds, "lease": lease, "claims": claims}
+        return lambda function: idempotent(function, **options)
+    if isinstance(claims, str):
+        raise TypeError(f"{action.__qualname__}: claims={claims!r}; expected a tuple of names")
 
     @wraps(action)
     def run(*arguments: Any, **named: Any) -> Any:
@@ -86,7 +102,8 @@ def idempotent(action: Any = None, *, required: bool = False, seconds: int = SEC
         key = _key_of(request.header(HEADER), required)
         if key is None:
             return action(*arguments, **named)
-        store, identity, fingerprint = _store_of(request.app), _identity(request, key), _fingerprint(request)
+        identity, fingerprint = _identity(request, key, claims), _fingerprint(request)
+        store = _store_of(request.app)
         now, claim = int(time.time()), token_hex(16)
         found = store.claim(identity, Entry(fingerprint, claim, now + lease, None))
         if found is not None:
@@ -128,11 +145,22 @@ def _key_of(value: str | None, required: bool) -> str | None:
     return found[1] or found[2]
 
 
-def _identity(request: Any, key: str) -> str:
+def _identity(request: Any, key: str, claims: tuple[str, ...]) -> str:
     """Return what no other caller, method or path has for its keys."""
-    caller = [request.claim("iss"), request.claim("sub")]
-    named = json.dumps([*caller, request.get_request_method(), request.get_path(), key])
+    names = ["sub", *claims, *_required_claims(request.route)]
+    caller = {name: request.claim(name) for name in names}
+    if request.user() is not None and all(value is None for value in caller.values()):
+        raise HttpException(400, f"{HEADER} needs a token with the claim {' or '.join(caller)}")
+    named = json.dumps(
+        [request.claim("iss"), caller, request.get_request_method(), request.get_path(), key], sort_keys=True
+    )
     return sha256(named.encode()).hexdigest()
+
+
+def _required_claims(route: Any) -> list[str]:
+    """Return the names of the claims that ``.middleware("claims:…")`` requires of ``route``."""
+    required = [each.partition(":")[2] for each in route.get_middlewares() if each.startswith("claims:")]
+    return [parse_required(each)[0] for text in required for each in text.split(",")]
 
 
 def _fingerprint(request: Any) -> str:
