@@ -11,6 +11,7 @@ from typing import Annotated, Any, Optional
 import pytest
 from masonite.controllers import Controller
 from masonite.mail import Mail
+from masonite.middleware import CorsMiddleware, EncryptCookies
 from masonite.queues import Queue
 from masonite.request import Request
 from masonite.response import Response
@@ -316,6 +317,22 @@ def test_service_is_injected_however_it_is_bound(bind, action):
 
     check_parameters(made)
     assert get(made, "/a") == (200, {"tenant": "a"})
+
+
+class IdleMiddleware:
+    def before(self, request, response):
+        return request
+
+    def after(self, request, response):
+        return request
+
+
+@pytest.mark.parametrize("middleware", [CorsMiddleware, EncryptCookies, IdleMiddleware])
+def test_middleware_that_binds_nothing_hides_no_unfilled_parameter(middleware):
+    made = application(Route.get("/a", A.queue), http_middleware=[middleware])
+
+    with pytest.raises(RouteError, match="add the provider that binds Queue"):
+        check_parameters(made)
 
 
 @pytest.mark.parametrize("middleware", [BindingMiddleware, HelpedMiddleware])

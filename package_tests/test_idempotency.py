@@ -211,7 +211,7 @@ def test_keys_are_those_of_a_caller_and_a_route(application):
         ("/nothing", {"sub": "ann", "iat": 1}, {"sub": "ann", "iat": 2}, 1),
     ],
 )
-def test_callers_are_told_apart_by_the_claims_that_a_route_requires_and_an_action_names(
+def test_callers_are_separated_by_the_claims_that_a_route_requires_and_an_action_names(
     application, path, first, second, runs
 ):
     for claims in (first, second):
@@ -226,10 +226,10 @@ def test_callers_are_told_apart_by_the_claims_that_a_route_requires_and_an_actio
 )
 def test_token_that_names_no_caller_is_400(application, path, needed):
     headers = {"Idempotency-Key": "k", "X-Claims": json.dumps({"iss": "https://a.test", "sub": None})}
-    refused = request(application, "POST", path, headers)
+    rejected = request(application, "POST", path, headers)
 
-    assert (refused.status, created()) == (400, 0)
-    assert refused.json["details"] == f"Idempotency-Key needs a token with the claim {needed}"
+    assert (rejected.status, created()) == (400, 0)
+    assert rejected.json["details"] == f"Idempotency-Key needs a token with the claim {needed}"
     assert request(application, "POST", path, {"X-Claims": "{}"}).status == 204
 
 

@@ -139,9 +139,10 @@ def _can_be_made(kind: Any) -> bool:
 def _binds_for_requests(application: Any, route: Any) -> bool:
     """Return whether a middleware of ``route``, or ``boot`` of a provider, may bind objects for each request."""
     middlewares = application.make("middleware")
-    if booting(application) or middlewares.http_middleware:
+    if booting(application):
         return True
     classes = [each for name in route.get_middlewares() for each in middlewares.classes_for(name)[0]]
+    classes += middlewares.http_middleware
     return any(_may_bind(each) for each in classes)
 
 

@@ -86,7 +86,7 @@ def idempotent(
     transaction and frees the key. ``required`` makes a request without a key 400. A key whose process has died is free
     after ``lease`` seconds; an action that takes longer is rolled back.
 
-    Callers are told apart by ``iss``, ``sub``, the claims that ``.middleware("claims:…")`` requires, and ``claims``. A
+    Callers are separated by ``iss``, ``sub``, the claims that ``.middleware("claims:…")`` requires, and ``claims``. A
     token that has none of them but ``iss`` is 400.
     """
     if action is None:
