@@ -72,6 +72,19 @@ def test_extra_fields_are_formatted_as_an_event():
     assert (members["event"], members["keys"], members["issuer"]) == ("jwks_rotated", 2, "https://x")
 
 
+def test_fields_of_an_application_are_members_beside_its_message(current_request):
+    logger = logging.getLogger("app.orders")
+    own = {"invoice_id": 7, "note": "a\nb", "level": "high", "time": 1, "rid": "of another", "event": "e"}
+    one = logger.makeRecord(logger.name, logging.INFO, "", 0, "paid %s", ("twice",), None)
+    vars(one).update(own, object=str)
+
+    members = json.loads(JsonFormatter().format(one))
+    assert (members["message"], members["invoice_id"], members["note"]) == ("paid twice", 7, "a\nb")
+    assert (members["level"], members["logger"], "event" in members) == ("info", "app.orders", False)
+    assert members["time"] != 1 and members["object"] == "<class 'str'>"
+    assert " paid twice invoice_id=7 note=a\\nb object=\"<class 'str'>\"" in LineFormatter().format(one)
+
+
 def test_text_with_arguments_is_a_message():
     assert json.loads(JsonFormatter().format(record("port %d", 80)))["message"] == "port 80"
 

@@ -46,6 +46,15 @@ def event_of(record: logging.LogRecord) -> Event | None:
     return None if fields is None else Event(str(record.msg), **fields)
 
 
+_MEMBERS = {"time", "level", "logger", "event", "message", "rid", "trace_id", "exception"}
+_NOT_OWN = _MEMBERS | set(vars(logging.makeLogRecord({}))) | {"asctime", "fields", "taskName"}
+
+
+def own_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields that an application has passed: ``log.info("paid", extra={"invoice_id": 7})``."""
+    return {name: value for name, value in vars(record).items() if name not in _NOT_OWN}
+
+
 def _request_ids(record: logging.LogRecord) -> dict[str, str]:
     """Return ``rid`` and ``trace_id`` of the request that ``record`` belongs to, as far as it has them."""
     return {name: value for name in ("rid", "trace_id") if (value := getattr(record, name, None)) is not None}
@@ -63,8 +72,9 @@ _LEVELS = {number: logging.getLevelName(number).lower() for number in (10, 20, 3
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON, in ASCII.
 
-    Members: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``event`` with its fields or ``message``, ``rid`` and
-    ``trace_id`` of the request, and ``exception`` with a traceback.
+    Members: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``event`` with its fields, or ``message`` with those of
+    ``extra``, ``rid`` and ``trace_id`` of the request, and ``exception`` with a traceback. A field that has the name of
+    another member is left out.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -80,6 +90,7 @@ class JsonFormatter(logging.Formatter):
             line.update(event.fields)
         else:
             line["message"] = record.getMessage()
+            line.update(own_fields(record))
         line.update(_request_ids(record))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -110,7 +121,8 @@ class LineFormatter(logging.Formatter):
         return f"{second},{int(record.msecs):03d}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = _CONTROL.sub(_escaped, str(event_of(record) or record.message))
+        event = event_of(record) or Event(record.message, **own_fields(record))
+        record.message = _CONTROL.sub(_escaped, str(event))
         ids = (f"{name}={value}" for name, value in _request_ids(record).items())
         return " ".join([super().formatMessage(record), *ids])
 
