@@ -1,5 +1,6 @@
 """Each row of the table in `docs/services.md`: a chapter of Masonite's documentation, and how it works here."""
 
+import ast
 import inspect
 import logging
 import os
@@ -27,6 +28,7 @@ from masonite.validation import Validator
 from package_tests.support.applications import EchoController, Probe, application
 from package_tests.support.servers import ROOT
 from package_tests.support.wsgi_client import request
+from zuplo_origin import services
 from zuplo_origin.commands.stock import bind_locations
 from zuplo_origin.craft import prepare_environment
 from zuplo_origin.dev.commands.generators import generator_commands
@@ -771,3 +773,10 @@ def test_application_without_services_loads_none():
     loaded = {"zuplo_origin.services", "zuplo_origin.services.rejected", "zuplo_origin.services.start"}
     assert set(re.findall(r"'([\w.]+)'", printed)) == loaded
     assert Path(PAGE).exists()
+
+
+def test_type_checkers_see_every_name_that_is_imported_when_it_is_used():
+    (block,) = [each for each in ast.parse(inspect.getsource(services)).body if isinstance(each, ast.If)]
+
+    assert {alias.name: each.module for each in block.body for alias in each.names} == services.MODULES
+    assert all(alias.name == alias.asname for each in block.body for alias in each.names)  # re-exported (PEP 484)
