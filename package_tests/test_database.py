@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from masoniteorm.exceptions import QueryException
 from masoniteorm.models import Model
 from masoniteorm.providers import ORMProvider
 from masoniteorm.relationships import belongs_to, belongs_to_many, has_many
+from masoniteorm.schema import Schema
 
 from package_tests.support.applications import application as make_application
 from package_tests.support.applications import configuration
@@ -571,6 +573,29 @@ def test_date_of_one_model_can_be_written_to_another(database, details):
     assert str(meetings().first()["held_at"]) == "2026-03-01 12:30:00"
     if details["driver"] == "sqlite":
         assert meetings().where("held_at", moment.in_timezone("Asia/Tokyo")).count() == 1
+
+
+@pytest.mark.parametrize("kind", ["increments", "big_increments"])
+def test_row_gets_a_number_from_its_table(kind, database, monkeypatch):
+    monkeypatch.setitem(sys.modules, "configured_database", SimpleNamespace(DB=database))
+    monkeypatch.setenv("DB_CONFIG_PATH", "configured_database")
+    schema = Schema(config_path="configured_database", connection="main")
+    schema.drop_table_if_exists("numbered")
+    with schema.create("numbered") as table:
+        getattr(table, kind)("id")
+        table.decimal("total", 10, 2)
+
+    for total in ("10.50", "9.05"):
+        database.get_query_builder().table("numbered").create({"total": Decimal(total)})
+
+    def having(total):
+        return database.get_query_builder().table("numbered").where("total", "<=", Decimal(total)).order_by("id").get()
+
+    assert [(row["id"], Decimal(str(row["total"]))) for row in having("10.50")] == [
+        (1, Decimal("10.5")),
+        (2, Decimal("9.05")),
+    ]
+    assert [row["id"] for row in having("9.9")] == [2]
 
 
 def test_garbage_collector_does_not_wait_for_a_statement_of_another_thread(tmp_path):

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any
 
 from masoniteorm.connections.SQLiteConnection import regexp
@@ -80,6 +81,7 @@ class Driver:
         import pendulum
 
         sqlite3.register_adapter(pendulum.DateTime, _text_of)  # the driver adapts `datetime` alone, not its subclasses
+        sqlite3.register_adapter(Decimal, str)  # a column of type DECIMAL compares it as a number
         options = {"timeout": 20.0} | self.options
         journal_mode = options.pop("journal_mode", "wal")
         options |= {"isolation_level": None, "check_same_thread": False, "factory": _SqliteConnection}

@@ -14,6 +14,7 @@ import masoniteorm.relationships
 from masoniteorm.connections import ConnectionResolver, MySQLConnection, PostgresConnection, SQLiteConnection
 from masoniteorm.exceptions import QueryException
 from masoniteorm.query import QueryBuilder
+from masoniteorm.schema.platforms import SQLitePlatform
 
 from zuplo_origin.http.kernel import Provider
 
@@ -198,6 +199,8 @@ def install() -> None:
     ConnectionResolver.begin_transaction, ConnectionResolver.transaction = _begin_transaction, _transaction
     ConnectionResolver.commit, ConnectionResolver.rollback = _commit, _rollback
     QueryBuilder.chunk = _chunk
+    # SQLite gives a new row its number only if the type of the primary key is exactly INTEGER
+    SQLitePlatform.type_map |= {"big_increments": "INTEGER", "tiny_increments": "INTEGER"}
     for kind in vars(masoniteorm.relationships).values():
         for base in getattr(kind, "__mro__", ()):
             if "__get__" in vars(base) and base.__module__.startswith("masoniteorm.relationships"):
