@@ -244,7 +244,7 @@ def test_server_runs_from_the_files_of_the_image(shop, python, tmp_path):
     assert installing[2] == "-r /install/requirements.txt" and "--only-binary :all:" in installing[1]
     production = environment(venv)
     install(production, image, "-r", "requirements.txt")
-    removing = re.search(r"^    && (cd /venv/\S+ && rm -r [\w. ]+) \\$", dockerfile, re.MULTILINE)[1]
+    removing = re.search(r"^    && (cd /venv/\S+ \\\n    && rm -r [\w. ]+) \\$", dockerfile, re.MULTILINE)[1]
     subprocess.run(["/bin/sh", "-ec", removing.replace("/venv", str(venv), 1)], check=True)
     after = re.findall(r"^RUN (rm -r wheels)$", dockerfile, re.MULTILINE)
     subprocess.run(["/bin/sh", "-ec", after[0]], cwd=image, check=True)
@@ -268,7 +268,7 @@ def test_server_runs_from_the_files_of_the_image(shop, python, tmp_path):
     assert not top & {"tests", "wheels", "deploy", "README.md", ".env", ".env-example", "Dockerfile"}
     assert {"app", "config", "routes", "databases", "Kernel.py", "wsgi.py", "craft"} <= top
     packages = next(venv.glob("lib/python*/site-packages/zuplo_origin"))
-    assert not (packages / "dev").exists() and not (packages / "testing.py").exists()
+    assert not [name for name in ("dev", "fixtures.py", "testing.py") if (packages / name).exists()]
 
 
 MAIN = "import runpy, sys, zuplo_origin; sys.exit(runpy.run_path(sys.argv[1])['main']())".replace(
@@ -358,6 +358,19 @@ def test_new_without_the_file_of_the_wheel_says_where_to_put_it(tmp_path):
 
     assert ended.returncode == 0
     assert "wheels/ is empty" in ended.stdout and listing(tmp_path / "shop/wheels") == [".gitkeep"]
+
+
+@pytest.mark.parametrize("database", new.DATABASES)
+def test_linter_finds_nothing_in_an_application(database, tmp_path):
+    assert start(tmp_path, "new", "shop", "--database", database).returncode == 0
+    for command in (["check"], ["format", "--check"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache"],
+            cwd=tmp_path / "shop",
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["new", "shop"], ["doctor", "shop"]])

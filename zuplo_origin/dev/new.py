@@ -34,7 +34,8 @@ EDITS: dict[str, list[Edit]] = {
             "Dockerfile",
             "--require-hashes -r /requirements.txt \\\n",
             "-r /install/requirements.txt \\\n"
-            "    && cd /venv/lib/python*/site-packages/zuplo_origin && rm -r dev testing.py __main__.py \\\n",
+            "    && cd /venv/lib/python*/site-packages/zuplo_origin \\\n"
+            "    && rm -r dev fixtures.py testing.py __main__.py \\\n",
         ),
         ("Dockerfile", "COPY . .\n", "COPY . .\nRUN rm -r wheels\n"),
     ],
