@@ -9,6 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from package_tests.support.applications import application as application_of
 from package_tests.support.wsgi_client import request
 from zuplo_origin.guard import ERROR_RESPONSES
+from zuplo_origin.openapi import responds
 from zuplo_origin.openapi.description import Description
 from zuplo_origin.services import ThrottleRequestsMiddleware
 
@@ -105,6 +106,28 @@ def test_limits_of_a_route_are_described():
     assert statuses["/limited"] - statuses["/things"] == {"429"}
     assert statuses["/larger"] - statuses["/things"] == {"413"}
     assert document["components"]["responses"]["429"]["headers"].keys() == {"Retry-After"}
+
+
+class VersionController(Controller):
+    @responds(200)
+    @responds(428)
+    def update(self, id):
+        return {}
+
+
+def test_action_that_declares_428_requires_if_match():
+    document = description(
+        Route.put("/things/@id", VersionController.update), Route.put("/others/@id", ThingController.store)
+    ).document()
+    validate(document, cls=OpenAPIV31SpecValidator)
+    operations = {path: each["put"] for path, each in document["paths"].items()}
+    (id, header), others = operations["/things/{id}"]["parameters"], operations["/others/{id}"]["parameters"]
+
+    assert (header["name"], header["in"], header["required"]) == ("If-Match", "header", True)
+    assert id["in"] == "path" and [each["name"] for each in others] == ["id"]
+    added = set(operations["/things/{id}"]["responses"]) - set(operations["/others/{id}"]["responses"])
+    assert added == {"412", "428"}
+    assert document["components"]["responses"]["412"]["headers"].keys() == {"ETag"}
 
 
 def test_route_with_scopes_has_them_and_a_403(application):

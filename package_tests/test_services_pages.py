@@ -275,6 +275,7 @@ def test_page_and_query_are_described(application):
     page = schemas[operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]]
 
     assert list(parameters) == ["page", "per_page", "status", "due", "sent_after", "largest", "note", "sort"]
+    assert operation["parameters"][0]["description"] == "The page, from 1"
     assert (parameters["per_page"]["maximum"], parameters["sort"]["enum"]) == (5, ["id", "-id", "-total", "status"])
     assert page["properties"]["data"]["items"] == {"$ref": "#/components/schemas/InvoiceView"}
     assert {"PageMeta", "PageLinks"} <= set(schemas)

@@ -294,6 +294,9 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
         made["deprecated"] = True
     statuses = {400, 404, 500, *operation.errors}
     parameters = list(operation.parameters)
+    if any(each.status == 428 for each in operation.responses):
+        parameters.append(_IF_MATCH)
+        statuses.add(412)
     if operation.method in WITH_BODY:
         made["requestBody"] = _body(operation, schemas)
         statuses |= {408, 413, 415, 503}
@@ -391,6 +394,13 @@ def _json(schema: Document, schemas: Schemas) -> Document:
 
 
 _SUCCESS = {200: "Success"}
+_IF_MATCH: Document = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The `ETag` of the version that the request is for (RFC 9110, section 13.1.1).",
+    "schema": {"type": "string"},
+}
 _ERROR: Document = {
     "type": "object",
     "description": "An error: the phrase of its status, and often what is wrong.",
@@ -429,6 +439,8 @@ def _error_response(status: int) -> Document:
         made["headers"] = {"WWW-Authenticate": _header("The challenge (RFC 6750, section 3).")}
     if status in (429, 503):
         made["headers"] = {"Retry-After": _header("Seconds to wait before the next attempt.")}
+    if status == 412:
+        made["headers"] = {"ETag": _header("The current version.")}
     if status == 405:
         made["headers"] = {"Allow": _header("The methods of the path.")}
     return made

@@ -40,22 +40,22 @@ class Filter:
 class PageMeta(BaseModel):
     """Numbers of a page, as in Masonite's paginator."""
 
-    total: int
-    count: int
-    per_page: int
-    current_page: int
-    last_page: int
-    next_page: int | None
-    previous_page: int | None
+    total: int = Field(description="Rows on all pages", examples=[1])
+    count: int = Field(description="Rows on this page", examples=[1])
+    per_page: int = Field(examples=[20])
+    current_page: int = Field(examples=[1])
+    last_page: int = Field(examples=[1])
+    next_page: int | None = Field(examples=[None])
+    previous_page: int | None = Field(examples=[None])
 
 
 class PageLinks(BaseModel):
     """References to other pages, relative to the URL of the request, so that they hold behind every gateway."""
 
-    first: str
-    last: str
-    next: str | None
-    previous: str | None
+    first: str = Field(examples=["?page=1"])
+    last: str = Field(examples=["?page=1"])
+    next: str | None = Field(examples=[None])
+    previous: str | None = Field(examples=[None])
 
 
 class Page(BaseModel, Generic[Row]):
@@ -77,8 +77,8 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    page: int = Field(default=1, ge=1, le=1_000_000)
-    per_page: int = Field(default=20, ge=1, le=100)
+    page: int = Field(default=1, ge=1, le=1_000_000, description="The page, from 1")
+    per_page: int = Field(default=20, ge=1, le=100, description="Rows on a page")
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
