@@ -37,8 +37,15 @@ const headers = { Authorization: `Bearer ${process.env.KEY}` };
 const client = createClient<paths>({ baseUrl: process.env.GATEWAY_URL, headers });
 const order = { reference: "A-1", customer: "ACME", quantity: 2, price_cents: 950, due: "2030-01-01" };
 
-const created = await client.POST("/orders", { body: order });
-const id: number = created.data!.id;
+const params = { header: { "Idempotency-Key": "key-1" } };
+const created = await client.POST("/orders", { params, body: order });
+const repeated = await client.POST("/orders", { params, body: order });
+const id: number = repeated.data!.id;
+const version = { path: { id }, header: { "If-Match": created.response.headers.get("ETag")! } };
+const changed = await client.PATCH("/orders/{id}", { params: version, body: { quantity: 3 } });
+const stale = await client.PATCH("/orders/{id}", { params: version, body: { quantity: 4 } });
+// @ts-expect-error: the description requires If-Match
+const unconditional = await client.PATCH("/orders/{id}", { params: { path: { id } }, body: { quantity: 5 } });
 const again = await client.POST("/orders", { body: order });
 const invalid = await client.POST("/orders", { body: { ...order, reference: "A-2", quantity: 0 } });
 const faults = invalid.error as { details: { field: string }[] };
@@ -53,13 +60,15 @@ const text = await client.GET("/orders.csv", { parseAs: "text" });
 const deleted = await client.DELETE("/orders/{id}", { params: { path: { id } } });
 const missing = await client.GET("/orders/{id}", { params: { path: { id } } });
 const anonymous = await client.GET("/orders", { headers: { Authorization: "Bearer other" } });
+const changes = [repeated, changed, stale, unconditional].map((each) => each.response.status);
 const statuses = [created, again, invalid, imported, listed, text, deleted, missing, anonymous].map(
   (each) => each.response.status,
 );
 const total: number = listed.data!.meta.total;
 const lines = (text.data as string).trim().split("\\n").length;
 const error = (missing.error as { error: string }).error;
-console.log(JSON.stringify({ statuses, fields, imported: imported.data!.imported, references, total, lines, error }));
+const count = imported.data!.imported;
+console.log(JSON.stringify({ changes, statuses, fields, imported: count, references, total, lines, error }));
 """
 
 
@@ -102,11 +111,10 @@ def change_the_application(project):
     replace(
         schemas, "    price_cents: Cents\n", "    price_cents: Cents\n    currency: Literal['EUR', 'USD'] = 'EUR'\n"
     )
-    replace(project / "app/controllers/OrdersController.py", '"""List orders."""', '"""Find orders."""')
     controller = project / "app/controllers/OrdersController.py"
-    controller.write_text(
-        f'{controller.read_text()}\n    def recent(self) -> list[OrderView]:\n        """Newest."""\n'
-    )
+    replace(controller, '"""List orders."""', '"""Find orders."""')
+    recent = '    def recent(self) -> list[OrderView]:\n        """Newest."""\n\n'
+    replace(controller, "    def destroy", f"{recent}    def destroy")
     delete = '    Route.delete("/orders/@id:int", OrdersController.destroy).middleware(*WRITE),\n'
     replace(web, delete, '    Route.get("/orders/recent", OrdersController.recent).middleware(*READ),\n')
 
@@ -194,6 +202,7 @@ def test_client_of_the_exported_description_talks_to_the_example_through_the_gat
 
     printed = json.loads(run(["node", folder / "client.js"], GATEWAY_URL=gateway.url, KEY="key-of-acme"))
     assert printed == {
+        "changes": [201, 200, 412, 428],
         "statuses": [201, 409, 422, 201, 200, 200, 204, 404, 401],
         "fields": ["quantity"],
         "imported": 2,

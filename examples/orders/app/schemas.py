@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from zuplo_origin.services import Filter, PageQuery
+
 # No control characters: PostgreSQL has no text with NUL. No formulas: exports are opened in spreadsheets.
 Text = Annotated[
     str,
@@ -47,11 +49,11 @@ class OrderChange(Input):
     status: Literal["open", "cancelled"] = "open"
 
 
-class OrderSearch(Input):
-    page: int = Field(default=1, ge=1, le=1_000_000, description="The page, from 1")
-    per_page: int = Field(default=20, ge=1, le=100, description="Orders on a page")
+class OrderQuery(PageQuery):
+    """The filters and the orders of lists. Nothing else that a caller sends reaches the query."""
+
     status: Status | None = Field(None, description="Only orders with this status")
-    due_before: date | None = Field(None, description="Only orders that are due before this day")
+    due_before: Annotated[date | None, Filter("due", "<")] = Field(None, description="Only orders due before this day")
     sort: Literal["id", "-id", "due", "-due", "price_cents", "-price_cents"] = Field(
         "id", description="The field to sort by; with `-`, in descending order"
     )
@@ -63,6 +65,10 @@ class Payment(Input):
 
 
 class OrderView(BaseModel):
+    """An order as callers see it: without its owner."""
+
+    model_config = ConfigDict(from_attributes=True)
+
     id: int = Field(examples=[7])
     reference: str = Field(examples=["A-1001"])
     customer: str = Field(examples=["Ada Lovelace"])
@@ -72,20 +78,6 @@ class OrderView(BaseModel):
     status: Status
     created_at: datetime = Field(examples=["2026-11-02T09:30:00Z"])
     updated_at: datetime = Field(examples=["2026-11-02T09:30:00Z"])
-
-
-class Meta(BaseModel):
-    total: int = Field(examples=[1])
-    count: int = Field(examples=[1])
-    current_page: int = Field(examples=[1])
-    last_page: int = Field(examples=[1])
-    next_page: int | None
-    previous_page: int | None
-
-
-class OrderPage(BaseModel):
-    data: list[OrderView]
-    meta: Meta
 
 
 class Imported(BaseModel):

@@ -1,16 +1,21 @@
 """Settings for the tests: an issuer on loopback, and a database of their own, which TEST_DATABASE_URL may name."""
 
-import subprocess
-import sys
-from pathlib import Path
+import pytest
+from masonite.tests.TestCommand import TestCommand
 
 from zuplo_origin.fixtures import client, token
 from zuplo_origin.testing import prepare_environment
 
 __all__ = ["client", "token"]
 
-PROJECT = Path(__file__).resolve().parents[1]
 SECRET = "a secret of the payment service, for tests"
 
 prepare_environment(PAYMENTS_SECRET=SECRET)
-subprocess.run([sys.executable, "craft", "migrate"], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrated_database():
+    """Create the tables. A test with Masonite's `DatabaseTransactions` leaves no rows behind."""
+    from wsgi import application
+
+    TestCommand(application).run("migrate", "").assertSuccess()

@@ -10,7 +10,7 @@ from zuplo_origin.testing import TestCase
 
 
 class PaymentsTest(TestCase, DatabaseTransactions):
-    connection = "orders"
+    connection = "main"
 
     def send(self, body, signature=None):
         signed = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()

@@ -1,18 +1,15 @@
 """The orders of all callers."""
 
-from typing import Any
-
 from masonite.controllers import Controller
 
 from app.models.Order import Order
-from app.schemas import OrderPage, OrderSearch
-from zuplo_origin.openapi import responds
+from app.schemas import OrderQuery, OrderView
+from zuplo_origin.services import Page
 
 
 class AdminOrdersController(Controller):
     """Orders of all callers, for administrators."""
 
-    @responds(200, OrderPage)
-    def index(self, search: OrderSearch) -> Any:
+    def index(self, query: OrderQuery) -> Page[OrderView]:
         """List the orders of all callers."""
-        return Order.search(search)
+        return query.paginate(Order, OrderView)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from masonite.controllers import Controller
@@ -19,6 +20,7 @@ from zuplo_origin.services import UniqueViolation
 
 COLUMNS = list(NewOrder.model_fields)
 BATCH = 500
+LONGEST_LINE = 4096
 MOST_FAULTS = 100
 EXAMPLE = "reference,customer,quantity,price_cents,due\nA-1001,Ada Lovelace,3,1999,2026-12-01\n"
 
@@ -37,22 +39,24 @@ class FilesController(Controller):
         return response.stream(as_csv(orders.chunk(BATCH)), "text/csv; charset=utf-8")
 
     @accepts("text/csv", example=EXAMPLE)
-    @responds(201, Imported)
+    @responds(201)
     @responds(409, description="The caller has an order with one of the references")
     @responds(422)
-    def store(self, request: Request) -> Any:
+    def store(self, request: Request) -> Imported:
         """Import orders from CSV.
 
         All orders of the file are created, or none if one is invalid.
         """
-        orders = [{**order, "owner": request.claim("sub"), "status": "open"} for order in read_csv(request.body())]
+        orders, imported = read_csv(lines_of(request.chunks())), 0
+        added = {"owner": request.claim("sub"), "status": "open"}
         try:
             with DB.transaction():
-                for start in range(0, len(orders), BATCH):
-                    DB.get_query_builder().table("orders").bulk_create(orders[start : start + BATCH])
+                while part := [order | added for order in islice(orders, BATCH)]:
+                    DB.get_query_builder().table("orders").bulk_create(part)
+                    imported += len(part)
         except UniqueViolation:
             raise HttpException(409, "an order with one of the references exists, or one occurs twice") from None
-        return {"imported": len(orders)}
+        return Imported(imported=imported)
 
 
 def as_csv(parts: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
@@ -69,29 +73,42 @@ def as_csv(parts: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def read_csv(body: bytes) -> list[dict[str, Any]]:
-    """Return the orders of a CSV file. Raises `ValidationFailed` with its faults, by line."""
-    try:
-        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        if sorted(reader.fieldnames or []) != sorted(COLUMNS):
-            raise ValidationFailed({"line 1": f"expected the columns {','.join(COLUMNS)}"})
-        orders: list[dict[str, Any]] = []
-        faults: dict[str, str] = {}
-        for row in reader:
-            try:
-                orders.append(NewOrder.model_validate_strings(row).model_dump(mode="json"))
-            except (ValidationError, TypeError) as error:
-                faults |= faults_of(error, reader.line_num)
-            if len(faults) >= MOST_FAULTS:
-                break
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValidationFailed({"": f"not a CSV file in UTF-8: {error}"}) from None
+def lines_of(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a body, of which a chunk at a time is in memory. A longer line than `LONGEST_LINE` is 422."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) > LONGEST_LINE:
+            raise ValidationFailed({"": f"a line is longer than {LONGEST_LINE} bytes"})
+    if rest:
+        yield rest
+
+
+def read_csv(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the orders of a CSV file. Raises `ValidationFailed` at its end with the faults, by line."""
+    columns = fields_of(next(lines, b""))
+    if sorted(columns) != sorted(COLUMNS):
+        raise ValidationFailed({"line 1": f"expected the columns {','.join(COLUMNS)}"})
+    faults: dict[str, str] = {}
+    for number, line in enumerate(lines, 2):
+        try:
+            order = NewOrder.model_validate_strings(dict(zip(columns, fields_of(line), strict=True)))
+        except ValidationError as error:
+            faults |= {f"line {number}: {each['loc'][0]}": each["msg"] for each in error.errors()}
+        except ValueError:
+            faults[f"line {number}"] = f"expected {len(COLUMNS)} fields of CSV in UTF-8"
+        if not faults:
+            yield order.model_dump(mode="json")
+        elif len(faults) >= MOST_FAULTS:
+            break
     if faults:
         raise ValidationFailed(faults)
-    return orders
 
 
-def faults_of(error: ValidationError | TypeError, line: int) -> dict[str, str]:
-    if isinstance(error, TypeError):
-        return {f"line {line}": "a line has as many fields as the first one"}
-    return {f"line {line}: {'.'.join(map(str, each['loc']))}": each["msg"] for each in error.errors()}
+def fields_of(line: bytes) -> list[str]:
+    """Return the fields of a line; none if it is not CSV in UTF-8. A field of an order has no line breaks."""
+    try:
+        return next(csv.reader([line.decode("utf-8-sig")], strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        return []

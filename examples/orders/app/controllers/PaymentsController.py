@@ -1,12 +1,9 @@
 """Webhooks of the payment service."""
 
-from typing import Any
-
 from masonite.controllers import Controller
 
 from app.models.Order import Order
 from app.schemas import Payment
-from zuplo_origin.http import HttpException
 from zuplo_origin.openapi import responds
 
 
@@ -15,11 +12,6 @@ class PaymentsController(Controller):
 
     @responds(204)
     @responds(401, description="The signature is missing or wrong")
-    @responds(404)
-    def store(self, payment: Payment) -> Any:
+    def store(self, payment: Payment) -> None:
         """Mark an order as paid."""
-        order = Order.find(payment.order)
-        if order is None:
-            raise HttpException(404)
-        order.update({"status": "paid"})
-        return None
+        Order.find_or_fail(payment.order).update({"status": "paid"})
