@@ -246,22 +246,24 @@ def test_retries_at_once_create_one_order_and_get_the_same_response(server, issu
 def test_one_of_several_changes_to_a_version_is_made(server, issuer, user):
     path = f"/orders/{user.send('POST', '/orders', order_of('A-1'), 201)['id']}"
     user.send("PATCH", path, {"quantity": 2}, 428)
-    user.send("GET", path)
-    version, users = {"If-Match": user.received["ETag"]}, [User(server, issuer, user.name) for _ in range(8)]
+    users = [User(server, issuer, user.name) for _ in range(8)]
 
-    def change(number):
-        each = users[number]
-        try:
-            each.send("PATCH", path, {"quantity": 10 + number}, **version)
-            return 10 + number
-        except AssertionError:
-            each.send("PATCH", path, {"quantity": 10 + number}, 412, **version)
-        finally:
-            each.connection.close()
+    def change(each, quantity, version):
+        with suppress(AssertionError):
+            each.send("PATCH", path, {"quantity": quantity}, **version)
+            return quantity
+        each.send("PATCH", path, {"quantity": quantity}, 412, **version)
+        return None
 
     with ThreadPoolExecutor(len(users)) as pool:
-        (changed,) = filter(None, pool.map(change, range(len(users))))
-    assert user.send("GET", path)["quantity"] == changed
+        for number in range(20):
+            user.send("GET", path)
+            version = {"If-Match": user.received["ETag"]}
+            quantities = range(10 + 8 * number, 18 + 8 * number)
+            (changed,) = filter(None, pool.map(change, users, quantities, [version] * 8))
+            assert user.send("GET", path)["quantity"] == changed
+    for each in users:
+        each.connection.close()
 
 
 def test_links_lead_through_the_pages_of_the_caller(user, server, issuer):
