@@ -34,16 +34,17 @@ class OrdersController(Controller):
             raise HttpException(409, "there is an order with this reference") from None
         return with_etag(response, created.fresh())
 
-    @responds(200)
-    @responds(412, description="The order has changed since the caller read it")
     @responds(428)
     def update(self, request: Request, response: Response, id: int, change: OrderChange) -> OrderView:
-        """Change fields of an order."""
+        """Change fields of an order.
+
+        412 if it has changed since the caller read it.
+        """
         with DB.transaction():
             order = Order.of(request.claim("sub"), id).lock_for_update().first_or_fail()
             request.check_match(etag_of(OrderView.model_validate(order)))
             order.update(change.model_dump(mode="json", exclude_unset=True))
-        return with_etag(response, order.fresh())
+            return with_etag(response, order.fresh())
 
     def destroy(self, request: Request, id: int) -> None:
         """Delete an order."""

@@ -10,7 +10,6 @@ from zuplo_origin.openapi import responds
 class PaymentsController(Controller):
     """Events of the payment service. It may send an event more than once."""
 
-    @responds(204)
     @responds(401, description="The signature is missing or wrong")
     def store(self, payment: Payment) -> None:
         """Mark an order as paid."""
