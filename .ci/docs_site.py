@@ -9,13 +9,15 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 OUTSIDE = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/orders/README.md")
 """Pages, by their paths in the repository. They have the same paths in the site."""
+FILES = ("deploy/grafana-dashboard.json", "deploy/prometheus-rules.yaml")
+"""Files that pages offer, by their paths in the repository and in the site."""
 HOME = "index.md"
 """The page of the site that stands for the README of the repository."""
 _LINK = re.compile(r"(\]\(|(?:src|srcset|href)=\")([^)\s\"#]+)")
 
 
 def on_files(files, config):
-    for name in OUTSIDE:
+    for name in OUTSIDE + FILES:
         files.append(File.generated(config, name, content=(ROOT / name).read_text(encoding="utf-8")))
     return files
 
