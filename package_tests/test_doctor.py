@@ -289,6 +289,18 @@ def test_doctor_names_a_renamed_setting(shop, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith(".env:1: JWT_SKEW was renamed; write JWT_LEEWAY\n")
 
 
+def test_doctor_compares_with_a_clone_whose_providers_are_added_to(shop, capsys, monkeypatch):
+    """The files of a clone are the template, and its owner edits them."""
+    added = (
+        "\nfrom zuplo_origin.services import QueueProvider\n\nPROVIDERS = [*PROVIDERS, QueueProvider]\nOTHERS = [1]\n"
+    )
+    files = new.files
+    edited = {"config/providers.py": files("Shop", "sqlite")["config/providers.py"] + added}
+    monkeypatch.setattr(new, "files", lambda *arguments: files(*arguments) | edited)
+
+    assert doctor.examine(str(shop)) == 0, capsys.readouterr()
+
+
 @pytest.mark.parametrize("folder", ["nothing", "file", "empty", "\0"])
 def test_doctor_exits_with_2_for_what_is_no_application(folder, tmp_path, capsys):
     (tmp_path / "file").touch()

@@ -357,6 +357,7 @@ def test_new_without_the_file_of_the_wheel_says_where_to_put_it(tmp_path):
     ended = start(tmp_path, "new", "shop")
 
     assert ended.returncode == 0
+    assert ended.stdout.endswith("was copied too.\n") == (ROOT / ".git").exists()  # a clone, whose owner may edit it
     assert "wheels/ is empty" in ended.stdout and listing(tmp_path / "shop/wheels") == [".gitkeep"]
 
 

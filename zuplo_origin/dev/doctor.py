@@ -201,8 +201,9 @@ def _providers(sources: Sources, today: dict[str, str]) -> Iterator[str]:
 
 
 def _list_of(text: str) -> list[str]:
-    (value,) = [each.value for each in ast.parse(text).body if isinstance(each, ast.Assign)]
-    return [each.id for each in getattr(value, "elts", [])]
+    """Return the names in the first list of a file: in an edited clone, the template adds to it."""
+    values = [each.value for each in ast.parse(text).body if isinstance(each, ast.Assign)]
+    return [each.id for each in getattr(values[0], "elts", []) if isinstance(each, ast.Name)]
 
 
 def _provider(sources: Sources, today: dict[str, str], name: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zuplo_origin import __version__
 
+from . import template
 from .new import DATABASES, NotCreated, create
 
 
@@ -50,4 +51,6 @@ def _new(given: argparse.Namespace) -> int:
         print(
             f"wheels/ is empty: unless your package index has zuplo-origin {__version__}, copy its wheel there first."
         )
+    if (template.root() / ".git").exists():
+        print("The template is this clone: what you have changed in app/, config/, routes/ and tests/ was copied too.")
     return 0
