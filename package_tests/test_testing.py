@@ -176,6 +176,7 @@ class EchoTest(TestCase):
 
     def test_database_is_not_the_developers(self):
         assert os.environ["DATABASE_URL"].endswith("/tests.sqlite3")
+        assert len(os.environ["APP_KEY"]) >= 32
 
     def test_every_method_sends_its_body(self):
         for send in (self.post, self.put, self.patch, self.delete):

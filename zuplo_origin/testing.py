@@ -14,6 +14,7 @@ import unittest
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pprint import pformat
+from secrets import token_urlsafe
 from typing import Any, NoReturn
 
 from masonite.headers import Header
@@ -63,8 +64,8 @@ def prepare_environment(**settings: str) -> None:
     """Start the issuer, and set the environment so that the application accepts its tokens.
 
     The developer's own settings are removed from the environment, so that they do not change the results of tests.
-    ``settings`` are added. ``DATABASE_URL`` is ``TEST_DATABASE_URL``, or an empty SQLite database that is removed at
-    the end: tests never write to the developer's database.
+    ``settings`` are added. ``APP_KEY`` is a new one. ``DATABASE_URL`` is ``TEST_DATABASE_URL``, or an empty SQLite
+    database that is removed at the end: tests never write to the developer's database.
     """
     if not _issuers:
         _issuers.append(TestIssuer())
@@ -72,7 +73,8 @@ def prepare_environment(**settings: str) -> None:
         if is_setting(name):
             del os.environ[name]
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _empty_database()
-    os.environ.update({"APP_ENV": "testing", "JWT_ISSUER": issuer().name, "JWT_AUDIENCE": AUDIENCE} | settings)
+    usual = {"APP_ENV": "testing", "APP_KEY": token_urlsafe(32), "JWT_ISSUER": issuer().name, "JWT_AUDIENCE": AUDIENCE}
+    os.environ.update(usual | settings)
 
 
 def _empty_database() -> str:
