@@ -192,6 +192,12 @@ class EchoTest(TestCase):
         self.post("/echo", body=b"name=a", content_type=form).assertOk()
         self.with_headers(content_type=form).post("/echo", body="name=a").assertOk()
 
+    def test_message_of_another_status_has_the_body(self):
+        response = self.post("/echo", body=b"a", content_type="text/csv")
+        for fails in (response.assertOk, response.assertSuccessful, lambda: response.assertIsStatus(404)):
+            with pytest.raises(AssertionError, match=r"Status is 415 .*Unsupported media type"):
+                fails()
+
     def test_head_and_options_have_no_body(self):
         self.head("/headers").assertOk().assertHasHeader("X-Name", "value").assertNoContent(200)
         self.options("/echo").assertNoContent().assertHasHeader("Allow")
@@ -267,7 +273,7 @@ def test_test_case_sends_requests_whatever_the_developers_settings_are(project):
     developers |= {"DATABASE_URL": f"sqlite:///{project}/development.sqlite3"}
     ended = run(project, TESTS, "-W", "error", "-W", "ignore:DD class", **developers)
 
-    assert ended.returncode == 0 and "24 passed" in ended.stdout, ended.stdout
+    assert ended.returncode == 0 and "25 passed" in ended.stdout, ended.stdout
 
 
 def test_a_failed_assertion_fails_the_test_and_the_dump_is_shown(project):

@@ -104,11 +104,19 @@ class TestResponse(HttpTestResponse):
         """Return the JSON value of the body. Raises ``ValueError`` if it is not JSON."""
         return json.loads(self.response.content)
 
+    def assertIsStatus(self, status: int) -> "TestResponse":
+        """Assert that the status is ``status``. The message has the beginning of the body, which says why."""
+        assert self.response.is_status(status), self._unexpected(status)  # noqa: S101
+        return self
+
     def assertSuccessful(self) -> "TestResponse":
         """Assert that the status is from 200 to 299. Masonite's own compares its text with numbers."""
-        status = int(self.response.get_status_code()[:3])
-        assert 200 <= status < 300, f"Status is {status}. Asserted 2xx"  # noqa: S101
+        assert self.response.get_status_code()[0] == "2", self._unexpected("2xx")  # noqa: S101
         return self
+
+    def _unexpected(self, asserted: object) -> str:
+        body = bytes(self.response.content or b"")[:1000].decode("utf-8", "replace")
+        return f"Status is {self.response.get_status_code()}. Asserted {asserted}. The body is {body!r}"
 
     def assertJsonCount(self, count: int, key: str | None = None) -> "TestResponse":
         """Assert how many members or items the JSON, or its member ``key``, has. Masonite's own counts members only."""
