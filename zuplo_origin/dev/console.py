@@ -1,5 +1,6 @@
 """The development console: its page, its requests, and the middleware that restricts both to loopback."""
 
+import base64
 import contextlib
 import difflib
 import hmac
@@ -26,7 +27,7 @@ from zuplo_origin.encoding import has_nonfinite, load_json
 from zuplo_origin.http.errors import HttpException
 from zuplo_origin.jwks.algorithms import ALGORITHMS
 from zuplo_origin.jwks.client import KeysUnavailable
-from zuplo_origin.jwt.inspection import inspect
+from zuplo_origin.jwt.inspection import inspect, inspect_scopes
 from zuplo_origin.settings import SETTINGS, raw_value
 
 from .history import HISTORY, MASK, mask
@@ -104,10 +105,14 @@ MAX_TOKEN = 16_384
 """Characters."""
 MAX_LIFETIME = 31_536_000
 """Seconds."""
+MAX_BODY = "64MB"
+"""The request to send a request, with its body in base64."""
 CHUNK = 65_536
 FRAMING = ("host", "content-length", "transfer-encoding", "te", "connection", "upgrade", "expect", "trailer")
 """Headers that the connection sets."""
 PAGE = Path(__file__).with_name("console_page")
+SCRIPTS = ("json.js", "examples.js", "snippets.js", "token.js", "request.js", "response.js", "console.js")
+"""The parts of the page's one script."""
 ROUTES_FILE = "config/routes.oas.json"
 TIMEOUT = 10
 """Seconds for a request to the server."""
@@ -118,14 +123,15 @@ class ConsoleController(Controller):
 
     def page(self, request: Request, response: Response) -> Any:
         """Return the page, with a new nonce for its script and style."""
+        request.is_console_page = True  # History leaves it out
         nonce = secrets.token_urlsafe(16)
-        page, style, script = (
-            (PAGE / name).read_text(encoding="utf-8") for name in ("index.html", "console.css", "console.js")
+        page, style, *scripts = (
+            (PAGE / name).read_text(encoding="utf-8") for name in ("index.html", "console.css", *SCRIPTS)
         )
         response.header("Content-Security-Policy", POLICY.format(nonce=nonce))
         response.header("Referrer-Policy", "no-referrer")
         response.header("Content-Type", "text/html; charset=utf-8")
-        return page.replace("{nonce}", nonce).replace("{style}", style).replace("{script}", script)
+        return page.replace("{nonce}", nonce).replace("{style}", style).replace("{script}", "\n".join(scripts))
 
     def state(self, request: Request) -> Any:
         """Return the routes, the keys of each issuer, and what the page needs to make tokens."""
@@ -207,9 +213,12 @@ class ConsoleController(Controller):
         return _signed(request, claims, header, header["alg"], fields.get("other_key") is True)
 
     def verify(self, request: Request) -> Any:
-        """Return the result of each rule for a token."""
-        token = str(request.all().get("token") or "")
-        return {"rules": _rules(request, token) if token and len(token) <= MAX_TOKEN else []}
+        """Return the result of each rule for a token, and of the scopes of a route."""
+        fields = request.all()
+        token, scopes = str(fields.get("token") or ""), fields.get("scopes") or []
+        if not isinstance(scopes, list) or not all(isinstance(each, str) for each in scopes):
+            return {"problem": "Scopes: expected a list of strings."}
+        return {"rules": _rules(request, token, scopes) if token and len(token) <= MAX_TOKEN else []}
 
     def send(self, request: Request, response: Response) -> Any:
         """Send a request to this server, and stream its response: a line of JSON with status and headers, the body."""
@@ -223,10 +232,15 @@ class ConsoleController(Controller):
         if not isinstance(given, dict) or not all(map(_is_header, given.items())):
             return {"problem": "Headers: expected names and values of printable ASCII; not Host, Content-Length or TE."}
         settings = request.app.make("settings")
-        headers = dict(given)
+        headers = {"Accept": "application/json"} | {name.title(): value for name, value in given.items()}
         if token:
             headers[settings.header] = f"{settings.scheme} {token}".strip()
         content = body.encode("utf-8", "replace") if body else None
+        if fields.get("body_base64"):
+            try:
+                content = base64.b64decode(str(fields["body_base64"]), validate=True)
+            except ValueError:
+                return {"problem": "Body: expected base64."}
         return response.stream(
             _exchange(request.app.make("development.listens"), method, path, headers, content),
             content_type="application/octet-stream",
@@ -325,8 +339,12 @@ def _keys(key_set: Any) -> list[dict[str, Any]]:
     return usable + unusable
 
 
-def _rules(request: Any, token: str) -> list[dict[str, Any]]:
+def _rules(request: Any, token: str, scopes: list[str]) -> list[dict[str, Any]]:
     candidate = request.app.make("guard").verifier.candidate(token)
+    findings = list(inspect(candidate, KeysUnavailable))
+    if scopes:
+        claims = candidate.token.claims if hasattr(candidate, "token") else None
+        findings.append(inspect_scopes(claims, scopes, request.app.make("settings").scope_claims))
     return [
         {
             "rule": finding.rule,
@@ -334,8 +352,9 @@ def _rules(request: Any, token: str) -> list[dict[str, Any]]:
             "reason": finding.reason.value if finding.reason else "",
             "found": finding.found,
             "expected": finding.expected,
+            "advice": finding.advice,
         }
-        for finding in inspect(candidate, KeysUnavailable)
+        for finding in findings
     ]
 
 
@@ -346,7 +365,7 @@ def _exchange(
     began = time.perf_counter()
     with closing(http.client.HTTPConnection(*address, timeout=TIMEOUT)) as connection:
         try:
-            connection.request(method, path, content, {"Accept": "application/json", **headers})
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             head = {
                 "status": response.status,
@@ -369,6 +388,7 @@ ROUTES = [
     ),
     *(
         Route.post(f"/console/{name}", getattr(ConsoleController, name)).middleware("console", "public")
-        for name in ("token", "sign", "verify", "send")
+        for name in ("token", "sign", "verify")
     ),
+    Route.post("/console/send", ConsoleController.send).middleware("console", "public", f"body:{MAX_BODY}"),
 ]

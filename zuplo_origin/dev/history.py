@@ -108,7 +108,7 @@ class History(logging.Handler):
         with self._changes:
             collected = self._open.pop(request.id, {})
         path = request.get_path()
-        if path.startswith(OWN_PATHS) or path in ("/console",):
+        if path.startswith(OWN_PATHS) or getattr(request, "is_console_page", False):
             return
         entry = {
             "rid": request.id,
