@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from base64 import b64encode
 
 import pytest
 
@@ -107,6 +108,24 @@ def test_sign_returns_a_problem_with_invalid_fields(development, fields):
     assert (status, set(result)) == (200, {"problem"})
 
 
+def test_verify_returns_the_result_for_the_scopes_of_a_route(development):
+    signed = token(development, aud=f"http://127.0.0.1:{development.port}/", scope="read:orders")
+    for scopes, passed in ((["read:orders"], True), (["read:orders", "write:orders"], False)):
+        found = post(development, "/console/verify", {"token": signed, "scopes": scopes})[1]["rules"]
+        assert (len(found), found[-1]["rule"], found[-1]["passed"]) == (13, "scopes", passed)
+    assert found[-1]["reason"] == "insufficient_scope"
+    for scopes in ("read:orders", [1], {"a": "b"}):
+        assert set(post(development, "/console/verify", {"token": signed, "scopes": scopes})[1]) == {"problem"}
+
+
+def test_send_sends_bytes_in_base64_up_to_the_limit_of_the_route(development):
+    content = b64encode(b"\x00" * 2_000_000).decode()  # more than MAX_BODY_BYTES
+    assert send(development, method="POST", body_base64=content)[0] == 405
+    for text in ("!", "abc", "é"):
+        given = {"method": "POST", "path": "/protected", "body_base64": text}
+        assert post(development, "/console/send", given)[1] == {"problem": "Body: expected base64."}
+
+
 @pytest.mark.parametrize(
     "headers", [{"Host": "x"}, {"A\r\nB": "c"}, {"A": "b\r\nC: d"}, {"A": 1}, [], {"content-length": "9"}]
 )
@@ -133,6 +152,14 @@ def test_history_has_rejected_requests_without_their_secrets(development):
     text = json.dumps(history(development))
     assert signed.rpartition(".")[2] not in text and "hunter2" not in text and "my-cookie" not in text
     assert secret_of(development) not in text and "/console/" not in text
+
+
+def test_history_has_no_requests_of_the_console_itself(development):
+    development.get("/health/live?marked")
+    for path in ("/", "/console", "/console/state"):
+        development.get(path, {"X-Console-Secret": secret_of(development)})
+
+    assert history(development)[0]["path"] == "/health/live"
 
 
 def test_history_keeps_200_requests(development):

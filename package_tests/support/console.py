@@ -68,15 +68,14 @@ class BenchController(Controller):
 
     def numbers(self, response: Response):
         """Return numbers that JavaScript would round."""
-        response.header("Content-Type", "application/json")
-        response.content = b'{"id": 9007199254740993, "price": 1.10, "exact": [1, -0.0, 1e400, 0.1234567890123456789]}'
-        return response
+        text = '{"id": 9007199254740993, "price": 1.10, "exact": [1, -0.0, 1e400, 0.1234567890123456789]}'
+        return response.stream([text], "application/json")
 
     def search(self, search: Search) -> dict:
         """Search for orders."""
         return search.model_dump(mode="json")
 
-    @accepts("text/csv", example="8,1.10\\\\n9,2.20\\\\n")
+    @accepts("text/csv", example="8,1.10\\n9,2.20\\n")
     def load(self, request: Request) -> dict:
         """Import orders."""
         return self.seen(request)
@@ -164,7 +163,7 @@ def console_project(folder: Path) -> Path:
     controllers |= {name: "from masonite.controllers import Controller\n" + GROUP.format(name=name) for name in GROUPS}
     for name, text in controllers.items():
         (project / "app" / "controllers" / f"{name}Controller.py").write_text(text)
-    added = [ROUTES, *(GROUP_ROUTES.format(name=name, path=name.lower()) for name in GROUPS), _routes_of_models()]
+    added = [*(GROUP_ROUTES.format(name=name, path=name.lower()) for name in GROUPS), ROUTES, _routes_of_models()]
     routes = project / "routes" / "web.py"
     before, _, _ = routes.read_text().partition("\nfrom app.controllers.AccountsController")
     routes.write_text(before + "".join(added))

@@ -186,7 +186,7 @@ for (const button of document.querySelectorAll('[data-break]')) {
     `Token changed: ${button.textContent.toLowerCase()}.`);
 }
 for (const button of document.querySelectorAll('[data-copy]')) {
-  button.onclick = () => run(() => copy(button.dataset.copy), 'Copied.');
+  button.onclick = () => run(() => copy(button.dataset.copy), `${button.textContent.replace('Copy', 'Copied')}.`);
 }
 const begin = () => run(start);
 addEventListener('hashchange', begin);

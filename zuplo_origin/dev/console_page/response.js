@@ -94,6 +94,7 @@ const kind = (status) => (status < 300 ? 'good' : status < 400 ? '' : status < 5
 /** Show a line for each rule: verdict, what was found, what is expected. Those that failed are open. */
 function showRules(rules) {
   const failed = rules.filter((each) => each.passed === false);
+  find('rule-heads').hidden = !rules.length;
   find('no-rules').hidden = rules.length > 0;
   find('no-rules').textContent = 'The request has no token.';
   find('verdict').textContent = !rules.length ? '' : failed.length ? `rejected: ${failed[0].reason}` : `${rules.length} of ${rules.length} passed`;
