@@ -416,7 +416,9 @@ def with_routes(count):
 
 
 def assert_page_is_accessible(page, name):
-    results = page.evaluate('axe.run({resultTypes: ["violations"]})')
+    # the entries of History are alike, and colour contrast takes seconds for 200 of them
+    alike = '{exclude: [".entry:nth-of-type(n + 9)"]}'
+    results = page.evaluate(f'axe.run({alike}, {{resultTypes: ["violations"]}})')
     assert results["violations"] == [], (name, AxeResults(results).generate_report())
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
 

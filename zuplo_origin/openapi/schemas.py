@@ -90,8 +90,10 @@ class Schemas:
         if "properties" in schema:
             return self._example_of_object(schema, inside)
         if schema.get("type") == "array":
-            found = self.example(schema.get("items", {}), inside)
-            return MISSING if found is MISSING else [found]
+            found, least = self.example(schema.get("items", {}), inside), schema.get("minItems", 1)
+            if found is MISSING or least > 5 or (least > 1 and schema.get("uniqueItems")):
+                return MISSING
+            return [found] * max(1, least)
         return {"boolean": True, "null": None}.get(schema.get("type", ""), MISSING)
 
     def _example_of_object(self, schema: Schema, inside: tuple[str, ...]) -> Any:

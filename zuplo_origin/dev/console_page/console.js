@@ -29,7 +29,9 @@ async function request(name, fields, signal) {
   if (!headers['X-Console-Secret']) throw Error('Open the URL of the console that craft serve has printed.');
   const options = fields ? { method: 'POST', body: JSON.stringify(fields), signal } : {};
   if (fields) headers['Content-Type'] = 'application/json';
-  const response = await fetch(`/console/${name}`, { ...options, headers });
+  const response = await fetch(`/console/${name}`, { ...options, headers }).catch((error) => {
+    throw error.name === 'AbortError' ? error : Error('The server does not respond. Is craft serve running?');
+  });
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));
     throw Error(`${body.details ?? body.error ?? `The server responded with ${response.status}`}.`);
@@ -174,6 +176,7 @@ form.onsubmit = (event) => {
   event.preventDefault();
   if (sending) sending.abort(); else run(send);
 };
+form.onkeydown = (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit(find('send')); };
 find('copy-body').onclick = () => run(() => toClipboard(received), 'Copied.');
 find('see-history').onclick = () => run(() => open('history', find('see-history').dataset.rid));
 find('mint').onclick = () => run(async () => setToken((await call('token', {

@@ -179,7 +179,7 @@ function numberExample(schema, isInteger, index) {
     const other = [found + step * BigInt(index), found - step * BigInt(index)].find(accepts);
     return other === undefined ? undefined : written(other, at);
   }
-  return undefined;
+  return index ? undefined : 1;
 }
 
 const gcd = (one, other) => (other ? gcd(other, one % other) : one);
@@ -206,16 +206,20 @@ function stringExample(schema, index) {
   const pattern = schema.pattern === undefined ? null : expression(schema.pattern);
   const accepts = (text) => [...text].length >= least && [...text].length <= most && (!pattern || pattern.test(text));
   const usual = FORMATS[schema.format];
-  const texts = usual === undefined ? ['text', 'Text', 'A1', '1', '1.10', 't'] : [usual, schema.format === 'uri' ? 'http://a.b' : usual, schema.format === 'email' ? 'a@b.co' : usual];
+  const texts = usual === undefined ? ['text', 'Text', 'A1', '1', '1.10', 't', 'Aa1!Aa1!Aa1!'] : [usual, schema.format === 'uri' ? 'http://a.b' : usual, schema.format === 'email' ? 'a@b.co' : usual];
   const candidates = texts.map((each) => varied(each, index)).map((each) => padded(each, schema.format, least));
-  return candidates.find(accepts) ?? (schema.pattern === undefined ? cut(candidates[0], most) : matching(schema.pattern, accepts, index));
+  if (schema.pattern === undefined) return candidates.find(accepts) ?? [...candidates[0]].slice(0, most).join('');
+  // without a text that matches, one that does not: the other fields are still of use
+  return candidates.find(accepts) ?? matching(schema.pattern, accepts, index) ?? candidates[0];
 }
 
-const cut = (text, most) => [...text].slice(0, most).join('');
+const DATE = /^\d{4}-\d{2}-\d{2}(T|$)/;
 
 /** Return another text of the same kind: another last digit, or a number beside it. */
 function varied(text, index) {
   if (!index) return text;
+  if (DATE.test(text)) return new Date(Date.UTC(2026, 0, 15 + index)).toISOString().slice(0, 10) + text.slice(10);
+  if (/^[\da-f-]{36}$/.test(text)) return text.slice(0, -4) + (0x1000 + index).toString(16).slice(-4);
   if (/\d\D*$/.test(text)) return text.replace(/\d(?=\D*$)/, (digit) => (Number(digit) + index) % 10);
   if (text.includes('://')) return text + index;
   return text === 'dGV4' ? 'dGV4'.repeat(index + 1) : text.includes('@') || text.includes('.') ? `a${index}${text}` : text + index;

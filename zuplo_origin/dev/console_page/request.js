@@ -29,9 +29,10 @@ function listRoutes() {
 }
 
 function group(name, routes) {
-  const details = make('details', { className: 'group', open: !closed.has(name) }, make('summary', {}, make('h2', {}, name),
+  const isFiltered = find('filter').value.trim() !== '';
+  const details = make('details', { className: 'group', open: isFiltered || !closed.has(name) }, make('summary', {}, make('h2', {}, name),
     make('span', { className: 'quiet' }, String(routes.length))), ...routes.map(routeButton));
-  details.ontoggle = () => closed[details.open ? 'delete' : 'add'](name);
+  if (!isFiltered) details.ontoggle = () => closed[details.open ? 'delete' : 'add'](name);
   return details;
 }
 
@@ -186,8 +187,8 @@ const hasHeader = (headers, name) => Object.keys(headers).some((each) => each.to
 /** Return the request as it is filled in. */
 function filled() {
   if (!operation) throw Error('Select a route first.');
-  const missing = [...controls('parameters'), ...find('body-part').hidden || find('form-fields').hidden ? [] : controls('form-fields')]
-    .find((each) => each.required && !valuesOf(each).length);
+  // a request without another required value is a test of the validation
+  const missing = controls('parameters').find((each) => each.spec.place === 'path' && !valuesOf(each).length);
   if (missing) {
     missing.focus();
     throw Error(`${missing.spec.name}: a value is required.`);
@@ -214,13 +215,15 @@ function filled() {
   return { method: operation.method, path: path + (text && `?${text}`), token: form.token.value.trim(), headers, ...filledBody(headers) };
 }
 
+const wellFormed = (text) => text.toWellFormed?.() ?? text;  // half of a surrogate pair is no UTF-8
+
 function filledBody(headers) {
   if (find('body-part').hidden) return {};
   const type = form.type.value, addType = (value) => { if (!hasHeader(headers, 'content-type')) headers['Content-Type'] = value; };
   if (!find('form-fields').hidden) {
     const parts = controls('form-fields').flatMap((control) => valuesOf(control).map((value) => {
       const name = control.spec.nameInput?.value ?? control.spec.name;
-      return typeof value === 'string' ? { name, value: value.replace(/\r?\n/g, '\r\n') } : { name, file: value };
+      return typeof value === 'string' ? { name, value: wellFormed(value.replace(/\r?\n/g, '\r\n')) } : { name, file: value };
     })).filter((each) => each.name);
     if (type === MULTIPART) return parts.length ? { parts } : {};
     addType(type);
@@ -235,7 +238,7 @@ function filledBody(headers) {
   if (syntaxProblem()) throw Error(syntaxProblem());
   if (!form.body.value) return {};
   addType(type);
-  return { body: form.body.value.toWellFormed?.() ?? form.body.value };
+  return { body: wellFormed(form.body.value) };
 }
 
 /** Return the fields for the server, which sends the request. Bytes are in base64. */

@@ -1,13 +1,15 @@
 // A request as a command. `sent` has url, method, headers, and at most one of: body, a text; file; parts, those of a
 // multipart form, each with name and value or file. Files are named, as if they were in the current folder.
 
-const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+// a carriage return would end the line in a terminal: Bash and zsh have $'…' for it
+const quote = (text) => (text.includes('\r') ? `$'${text.replace(/[\\']/g, '\\$&').replaceAll('\r', '\\r').replaceAll('\n', '\\n')}'`
+  : `'${text.replaceAll("'", "'\\''")}'`);
 const inForm = (text) => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 const literal = JSON.stringify;  // a text in JSON is one in Python and JavaScript too
 
 const snippets = {
   curl({ url, method, headers, body, file, parts }) {
-    const options = ['curl -i --globoff', `-X ${method}`, ...Object.entries(headers).map(([name, value]) => `-H ${quote(`${name}: ${value}`)}`)];
+    const options = ['curl -i --globoff', `-X ${method}`, ...Object.entries(headers).map(([name, value]) => `-H ${quote(value ? `${name}: ${value}` : `${name};`)}`)];
     if (parts) {
       options.push(...parts.map(({ name, value, file: each }) => (each
         ? `-F ${quote(`${name}=@${inForm(each.name)};type=${typeOfFile(each)}`)}` : `--form-string ${quote(`${name}=${value}`)}`)));
