@@ -111,7 +111,9 @@ CHUNK = 65_536
 FRAMING = ("host", "content-length", "transfer-encoding", "te", "connection", "upgrade", "expect", "trailer")
 """Headers that the connection sets."""
 PAGE = Path(__file__).with_name("console_page")
-SCRIPTS = ("json.js", "examples.js", "snippets.js", "token.js", "request.js", "response.js", "console.js")
+SCRIPTS = [
+    f"{name}.js" for name in ["json", "patterns", "examples", "snippets", "token", "request", "response", "console"]
+]
 """The parts of the page's one script."""
 ROUTES_FILE = "config/routes.oas.json"
 TIMEOUT = 10

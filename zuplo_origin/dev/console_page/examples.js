@@ -1,20 +1,47 @@
 // Examples of JSON Schemas (2020-12, the dialect of OpenAPI 3.1). `undefined` stands for: there is none.
 
 const FORMATS = {
-  date: '2026-01-15', 'date-time': '2026-01-15T12:00:00Z', time: '12:00:00Z', duration: 'P1D',
-  uuid: '3fa85f64-5717-4562-b3fc-2c963f66afa6', uuid1: 'd9428888-122b-11e1-b85c-61cd3cbb3210',
-  uuid3: '6fa459ea-ee8a-3ca4-894e-db77e160355e', uuid5: '886313e1-3b8a-5372-9b90-0c9aee199e5d',
-  uuid6: '1ec9414c-232a-6b00-b3c8-9f6bdeced846', uuid7: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f',
-  email: 'ada@example.com', 'name-email': 'Ada <ada@example.com>', hostname: 'example.com',
-  uri: 'https://example.com/', 'multi-host-uri': 'postgres://user@localhost:5432/name', ipv4: '192.0.2.1', ipv6: '2001:db8::1',
-  ipvanyaddress: '192.0.2.1', ipv4network: '192.0.2.0/24', ipv6network: '2001:db8::/32', ipvanynetwork: '192.0.2.0/24',
-  ipv4interface: '192.0.2.1/24', ipv6interface: '2001:db8::1/64', ipvanyinterface: '192.0.2.1/24',
-  byte: 'dGV4', base64: 'dGV4', base64url: 'dGV4', 'json-string': '{}', regex: '^[a-z]+$', color: 'red',
-  decimal: '1.10', 'uri-reference': '/path', 'json-pointer': '/name', path: 'name', 'file-path': 'name', 'directory-path': '.',
+  date: '2026-01-15',
+  'date-time': '2026-01-15T12:00:00Z',
+  time: '12:00:00Z',
+  duration: 'P1D',
+  uuid: '3fa85f64-5717-4562-b3fc-2c963f66afa6',
+  uuid1: 'd9428888-122b-11e1-b85c-61cd3cbb3210',
+  uuid3: '6fa459ea-ee8a-3ca4-894e-db77e160355e',
+  uuid5: '886313e1-3b8a-5372-9b90-0c9aee199e5d',
+  uuid6: '1ec9414c-232a-6b00-b3c8-9f6bdeced846',
+  uuid7: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f',
+  email: 'ada@example.com',
+  'name-email': 'Ada <ada@example.com>',
+  hostname: 'example.com',
+  uri: 'https://example.com/',
+  'multi-host-uri': 'postgres://user@localhost:5432/name',
+  ipv4: '192.0.2.1',
+  ipv6: '2001:db8::1',
+  ipvanyaddress: '192.0.2.1',
+  ipv4network: '192.0.2.0/24',
+  ipv6network: '2001:db8::/32',
+  ipvanynetwork: '192.0.2.0/24',
+  ipv4interface: '192.0.2.1/24',
+  ipv6interface: '2001:db8::1/64',
+  ipvanyinterface: '192.0.2.1/24',
+  byte: 'dGV4',
+  base64: 'dGV4',
+  base64url: 'dGV4',
+  'json-string': '{}',
+  regex: '^[a-z]+$',
+  color: 'red',
+  decimal: '1.10',
+  'uri-reference': '/path',
+  'json-pointer': '/name',
+  path: 'name',
+  'file-path': 'name',
+  'directory-path': '.',
 };
 FORMATS.url = FORMATS.uri;
 FORMATS.uuid4 = FORMATS.uuid;
-const DEEP = 4, MOST_PARTS = 3_000;
+const DEEP = 4,
+  MOST_PARTS = 3_000;
 
 /** Return an example of `schema`. `root` is the document that its references are in. */
 function exampleOf(schema, root) {
@@ -24,7 +51,7 @@ function exampleOf(schema, root) {
   function make(given, inside, depth, index) {
     left -= 1;
     if (left < 0 || given === false) return undefined;
-    const found = resolved(given === true ? {} : given ?? {}, inside);
+    const found = resolved(given === true ? {} : (given ?? {}), inside);
     if (!found) return undefined;
     const [part, around] = found;
     const stated = statedExample(part, index);
@@ -37,13 +64,15 @@ function exampleOf(schema, root) {
     if (type === 'integer' || type === 'number') return numberExample(part, type === 'integer', index);
     if (type === 'boolean') return index % 2 === 0;
     if (type === 'null') return null;
-    if (type === 'string' && part.contentSchema) return JSON.stringify(make(part.contentSchema, around, depth + 1, index));
+    if (type === 'string' && part.contentSchema)
+      return JSON.stringify(make(part.contentSchema, around, depth + 1, index));
     return stringExample(part, index);
   }
 
   /** Return `given` with what it refers to, and the references that it is in. A reference to itself has no example. */
   function resolved(given, inside) {
-    let part = given, around = inside;
+    let part = given,
+      around = inside;
     while (part.$ref) {
       const { $ref, ...rest } = part;
       if (around.includes($ref)) return undefined;
@@ -71,7 +100,9 @@ function exampleOf(schema, root) {
   }
 
   function object(part, around, depth, index) {
-    const required = part.required ?? [], properties = part.properties ?? {}, entries = [];
+    const required = part.required ?? [],
+      properties = part.properties ?? {},
+      entries = [];
     for (const name of new Set([...Object.keys(properties), ...required])) {
       const isRequired = required.includes(name);
       if (!isRequired && (depth >= DEEP || properties[name]?.readOnly)) continue;
@@ -81,8 +112,13 @@ function exampleOf(schema, root) {
     }
     const [[pattern, matching] = []] = Object.entries(part.patternProperties ?? {});
     const more = matching ?? part.additionalProperties;
-    const least = Math.max(part.minProperties ?? 0, !part.properties && isObject(more) && part.maxProperties !== 0 ? 1 : 0);
-    const keys = pattern ? { type: 'string', pattern, ...part.propertyNames } : part.propertyNames && { type: 'string', ...part.propertyNames };
+    const least = Math.max(
+      part.minProperties ?? 0,
+      !part.properties && isObject(more) && part.maxProperties !== 0 ? 1 : 0,
+    );
+    const keys = pattern
+      ? { type: 'string', pattern, ...part.propertyNames }
+      : part.propertyNames && { type: 'string', ...part.propertyNames };
     for (let at = 0; entries.length < least && at < least + 20; at++) {
       // "1" is a key of every dictionary: those with numbers as keys have the same schema as others
       const name = keys ? make(keys, around, depth + 1, at) : String(at + 1);
@@ -94,10 +130,18 @@ function exampleOf(schema, root) {
   }
 
   function array(part, around, depth, index) {
-    const made = [], texts = new Set(), fixed = part.prefixItems ?? [], least = part.minItems ?? 0;
+    const made = [],
+      texts = new Set(),
+      fixed = part.prefixItems ?? [],
+      least = part.minItems ?? 0;
     const count = Math.max(least, fixed.length, part.items && part.maxItems !== 0 && depth < DEEP + 2 ? 1 : 0);
     for (let at = 0; made.length < count && at < count + 50; at++) {
-      const item = make(fixed[made.length] ?? part.items ?? {}, around, depth + 1, part.uniqueItems ? index + at : index);
+      const item = make(
+        fixed[made.length] ?? part.items ?? {},
+        around,
+        depth + 1,
+        part.uniqueItems ? index + at : index,
+      );
       if (item === undefined) break;
       const text = JSON.stringify(item);
       if (!part.uniqueItems || !texts.has(text)) made.push(item);
@@ -109,9 +153,16 @@ function exampleOf(schema, root) {
   return make(schema, [], 0, 0);
 }
 
-const referred = ($ref, root) => ($ref === '#' ? root : $ref.startsWith('#/') ? $ref.slice(2).split('/')
-  .map((name) => decodeURIComponent(name).replaceAll('~1', '/').replaceAll('~0', '~'))
-  .reduce((part, name) => part?.[name], root) : undefined);
+const referred = ($ref, root) =>
+  $ref === '#'
+    ? root
+    : $ref.startsWith('#/')
+      ? $ref
+          .slice(2)
+          .split('/')
+          .map((name) => decodeURIComponent(name).replaceAll('~1', '/').replaceAll('~0', '~'))
+          .reduce((part, name) => part?.[name], root)
+      : undefined;
 
 /** Return what `schema` refers to, without the alternative `null`, for a field that is one text. */
 function plain(schema, root) {
@@ -141,7 +192,8 @@ function typeOf(schema) {
   if (schema.type) return schema.type;
   if (schema.properties || schema.additionalProperties || schema.patternProperties || schema.required) return 'object';
   if (schema.items || schema.prefixItems) return 'array';
-  if (['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'].some((name) => name in schema)) return 'number';
+  if (['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'].some((name) => name in schema))
+    return 'number';
   return undefined;
 }
 
@@ -149,31 +201,50 @@ function typeOf(schema) {
 function statedExample(schema, index) {
   if ('const' in schema) return schema.const;
   const given = schema.examples && typeof schema.examples === 'object' ? Object.values(schema.examples) : [];
-  const all = ['example' in schema ? [schema.example] : [], given, schema.default !== null && 'default' in schema ? [schema.default] : [],
-    schema.enum ?? []].flat();
-  const distinct = all.filter((each, at) => all.findIndex((other) => JSON.stringify(other) === JSON.stringify(each)) === at);
+  const all = [
+    'example' in schema ? [schema.example] : [],
+    given,
+    schema.default !== null && 'default' in schema ? [schema.default] : [],
+    schema.enum ?? [],
+  ].flat();
+  const distinct = all.filter(
+    (each, at) => all.findIndex((other) => JSON.stringify(other) === JSON.stringify(each)) === at,
+  );
   return schema.enum && index >= distinct.length ? distinct[index % distinct.length] : distinct[index];
 }
 
-/** Return the smallest usual number that the schema accepts. Sums are exact: they are of whole numbers of 10 ** -scale. */
+/** Return the smallest usual number that the schema accepts. Sums are exact: of whole numbers of 10 ** -scale. */
 function numberExample(schema, isInteger, index) {
   const names = ['minimum', 'exclusiveMinimum', 'maximum', 'exclusiveMaximum', 'multipleOf'];
-  const given = Object.fromEntries(names.filter((name) => isNumber(schema[name])).map((name) => [name, digits(schema[name])]));
+  const given = Object.fromEntries(
+    names.filter((name) => isNumber(schema[name])).map((name) => [name, digits(schema[name])]),
+  );
   let scale = Math.max(0, ...Object.values(given).map((each) => each.scale));
   for (const finer of isInteger ? [0] : [0, 1, 2, 3]) {
-    const at = scale + finer, one = 10n ** BigInt(at), unit = finer ? 10n ** BigInt(3 - finer) : one;
+    const at = scale + finer,
+      one = 10n ** BigInt(at),
+      unit = finer ? 10n ** BigInt(3 - finer) : one;
     const bound = (name) => given[name] && given[name].value * 10n ** BigInt(at - given[name].scale);
     const multiple = bound('multipleOf');
-    const step = multiple ? (isInteger ? multiple / gcd(multiple, one) * one : multiple) : unit > one ? one : unit;
-    const accepts = (value) => !(value < bound('minimum') || value <= bound('exclusiveMinimum')
-      || value > bound('maximum') || value >= bound('exclusiveMaximum'));
+    const step = multiple ? (isInteger ? (multiple / gcd(multiple, one)) * one : multiple) : unit > one ? one : unit;
+    const accepts = (value) =>
+      !(
+        value < bound('minimum') ||
+        value <= bound('exclusiveMinimum') ||
+        value > bound('maximum') ||
+        value >= bound('exclusiveMaximum')
+      );
     const lowest = [bound('minimum'), bound('exclusiveMinimum')].filter((each) => each !== undefined);
     const highest = [bound('maximum'), bound('exclusiveMaximum')].filter((each) => each !== undefined);
     const low = lowest.length ? largest(lowest) : undefined;
     const begins = [];
     if (low === undefined || low === 0n) begins.push(up(one, step));
     if (low !== undefined) begins.push(up(low, step), up(low, step) + step);
-    else if (highest.length) begins.push(down(-largest(highest.map((each) => -each)), step), down(-largest(highest.map((each) => -each)), step) - step);
+    else if (highest.length)
+      begins.push(
+        down(-largest(highest.map((each) => -each)), step),
+        down(-largest(highest.map((each) => -each)), step) - step,
+      );
     const found = begins.find(accepts);
     if (found === undefined) continue;
     const other = [found + step * BigInt(index), found - step * BigInt(index)].find(accepts);
@@ -184,11 +255,16 @@ function numberExample(schema, isInteger, index) {
 
 const gcd = (one, other) => (other ? gcd(other, one % other) : one);
 const largest = (values) => values.reduce((one, other) => (other > one ? other : one));
-const down = (value, step) => { const rest = value % step; return value - (rest < 0n ? rest + step : rest); };
+const down = (value, step) => {
+  const rest = value % step;
+  return value - (rest < 0n ? rest + step : rest);
+};
 const up = (value, step) => -down(-value, step);
 
 function digits(number) {
-  const [, sign, whole, part = '', power = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(JSON.stringify(number));
+  const [, sign, whole, part = '', power = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(
+    JSON.stringify(number),
+  );
   const scale = part.length - Number(power);
   const value = BigInt(sign + whole + part);
   return scale >= 0 ? { value, scale } : { value: value * 10n ** BigInt(-scale), scale: 0 };
@@ -202,11 +278,15 @@ function written(value, scale) {
 }
 
 function stringExample(schema, index) {
-  const least = schema.minLength ?? 0, most = schema.maxLength ?? Infinity;
+  const least = schema.minLength ?? 0,
+    most = schema.maxLength ?? Infinity;
   const pattern = schema.pattern === undefined ? null : expression(schema.pattern);
   const accepts = (text) => [...text].length >= least && [...text].length <= most && (!pattern || pattern.test(text));
   const usual = FORMATS[schema.format];
-  const texts = usual === undefined ? ['text', 'Text', 'A1', '1', '1.10', 't', 'Aa1!Aa1!Aa1!'] : [usual, schema.format === 'uri' ? 'http://a.b' : usual, schema.format === 'email' ? 'a@b.co' : usual];
+  const texts =
+    usual === undefined
+      ? ['text', 'Text', 'A1', '1', '1.10', 't', 'Aa1!Aa1!Aa1!']
+      : [usual, schema.format === 'uri' ? 'http://a.b' : usual, schema.format === 'email' ? 'a@b.co' : usual];
   const candidates = texts.map((each) => varied(each, index)).map((each) => padded(each, schema.format, least));
   if (schema.pattern === undefined) return candidates.find(accepts) ?? [...candidates[0]].slice(0, most).join('');
   // without a text that matches, one that does not: the other fields are still of use
@@ -222,7 +302,11 @@ function varied(text, index) {
   if (/^[\da-f-]{36}$/.test(text)) return text.slice(0, -4) + (0x1000 + index).toString(16).slice(-4);
   if (/\d\D*$/.test(text)) return text.replace(/\d(?=\D*$)/, (digit) => (Number(digit) + index) % 10);
   if (text.includes('://')) return text + index;
-  return text === 'dGV4' ? 'dGV4'.repeat(index + 1) : text.includes('@') || text.includes('.') ? `a${index}${text}` : text + index;
+  return text === 'dGV4'
+    ? 'dGV4'.repeat(index + 1)
+    : text.includes('@') || text.includes('.')
+      ? `a${index}${text}`
+      : text + index;
 }
 
 function padded(text, format, least) {
@@ -230,121 +314,4 @@ function padded(text, format, least) {
   if (missing <= 0) return text;
   if (text.startsWith('dGV4')) return text + 'dGV4'.repeat(Math.ceil(missing / 4));
   return format === 'email' || format === 'hostname' ? 'x'.repeat(missing) + text : text + 'x'.repeat(missing);
-}
-
-// Texts that match a regular expression
-
-/** Return a pattern of Python or Rust as one of JavaScript; `null` if it cannot be read. */
-function expression(pattern) {
-  const [, flags = '', rest] = /^(?:\(\?([ims]+)\))?([^]*)$/.exec(pattern);
-  const source = rest.replaceAll('(?P<', '(?<').replaceAll('\\A', '^').replace(/\\[zZ]/g, '$');
-  for (const mode of ['u', '']) {
-    try { return new RegExp(source, flags + mode); } catch { /* the next mode accepts more escapes */ }
-  }
-  return null;
-}
-
-function matching(pattern, accepts, index) {
-  let make;
-  try { make = parsed(pattern.replace(/^\(\?[ims]+\)/, '')); } catch { return undefined; }
-  const found = new Set();
-  for (const repeats of [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377]) {
-    for (let choice = 0; choice < 6; choice++) {
-      const text = make(repeats, choice);
-      if (text.length < 10_000 && accepts(text)) found.add(text);
-      if (found.size > index) return [...found][index];
-    }
-  }
-  return undefined;
-}
-
-const USUAL = [...'aA1bB2cC3dD4eE5fF6gG7hH8iI9jJ0kKlLmMnNoOpPqQrRsStTuUvVwWxXyYzZ_-. !#$%&()*+,/:;<=>?@[]^`{|}~"\'\\\n\t'];
-const CLASSES = { d: /[0-9]/, w: /[A-Za-z0-9_]/, s: /[ \n\t]/ };
-const CONTROLS = { n: '\n', r: '\r', t: '\t', f: '\f', v: '\v', 0: '\0' };
-
-/** Return a function that makes a text of a pattern. Look-around makes no text: the result has to be tested. */
-function parsed(pattern) {
-  const all = [...pattern];
-  let at = 0;
-  const pick = (characters) => (repeats, choice) => characters[choice % characters.length] ?? '';
-
-  function alternatives() {
-    const found = [sequence()];
-    while (all[at] === '|') { at += 1; found.push(sequence()); }
-    return (repeats, choice) => found[choice % found.length](repeats, choice);
-  }
-
-  function sequence() {
-    const parts = [];
-    while (at < all.length && all[at] !== '|' && all[at] !== ')') parts.push(repeated(atom()));
-    return (repeats, choice) => parts.map((each) => each(repeats, choice)).join('');
-  }
-
-  function repeated(part) {
-    const [text, least, comma, most] = /^(?:\{(\d*)(,?)(\d*)\}|[*+?])/.exec(all.slice(at, at + 20).join('')) ?? [];
-    if (!text) return part;
-    at += text.length;
-    if (all[at] === '?' || all[at] === '+') at += 1;
-    const begin = text === '+' ? 1 : Number(least ?? 0);
-    const end = text === '?' ? 1 : text.length === 1 || (comma && !most) ? Infinity : Number(most || least);
-    return (repeats, choice) => Array.from({ length: Math.min(end, Math.max(begin, Math.min(repeats, 400))) }, () => part(repeats, choice)).join('');
-  }
-
-  function atom() {
-    const character = all[at++];
-    if (character === '(') return group();
-    if (character === '[') return pick(characterClass());
-    if (character === '.') return pick(USUAL.filter((each) => each !== '\n'));
-    if (character === '^' || character === '$') return () => '';
-    if (character !== '\\') return () => character;
-    const found = escaped();
-    return found === null ? () => '' : pick(found);
-  }
-
-  function group() {
-    const opening = /^\?(?:[:>]|P?<[A-Za-z_]\w*>|<?[=!])/.exec(all.slice(at, at + 80).join(''))?.[0] ?? '';
-    at += opening.length;
-    const made = alternatives();
-    if (all[at++] !== ')') throw Error('a group without an end');
-    return /[=!]$/.test(opening) ? () => '' : made;
-  }
-
-  /** Return the characters of an escape; `null` if it is for a position. */
-  function escaped() {
-    const name = all[at++];
-    if (name === undefined) throw Error('an escape without an end');
-    if ('AzZbB'.includes(name)) return null;
-    if (CLASSES[name]) return USUAL.filter((each) => CLASSES[name].test(each));
-    if (CLASSES[name.toLowerCase()]) return USUAL.filter((each) => !CLASSES[name.toLowerCase()].test(each));
-    const length = { x: 2, u: 4 }[name];
-    if (length) {
-      const code = parseInt(all.slice(at, at + length).join(''), 16);
-      at += length;
-      return [String.fromCodePoint(code)];
-    }
-    if (/[1-9pPkc]/.test(name)) throw Error('a back-reference or a property');
-    return [CONTROLS[name] ?? name];
-  }
-
-  function characterClass() {
-    const found = [];
-    const isNegated = all[at] === '^';
-    if (isNegated) at += 1;
-    for (let isFirst = true; isFirst || all[at] !== ']'; isFirst = false) {
-      if (at >= all.length) throw Error('a class without an end');
-      const from = all[at] === '\\' ? (at += 1, escaped() ?? []) : [all[at++]];
-      if (from.length !== 1 || all[at] !== '-' || all[at + 1] === ']') { found.push(...from); continue; }
-      at += 1;
-      const [to] = all[at] === '\\' ? (at += 1, escaped()) : [all[at++]];
-      const [low, high] = [from[0].codePointAt(0), to.codePointAt(0)];
-      for (let code = low; code <= Math.min(high, low + 200); code++) found.push(String.fromCodePoint(code));
-    }
-    at += 1;
-    if (isNegated) return USUAL.filter((each) => !found.includes(each));
-    return [...USUAL.filter((each) => found.includes(each)), ...found];
-  }
-
-  const made = alternatives();
-  if (at < all.length) throw Error('a parenthesis too many');
-  return made;
 }

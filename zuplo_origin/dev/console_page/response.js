@@ -1,6 +1,7 @@
 // The response
 
-const LONGEST = 200_000, MOST_READ = 50_000_000;
+const LONGEST = 200_000,
+  MOST_READ = 50_000_000;
 
 function showBody(text) {
   const box = find('response');
@@ -46,11 +47,14 @@ async function verify({ token }) {
 
 async function exchange(sent) {
   const { signal } = sending;
-  let head, text = '', rest = '';
+  let head,
+    text = '',
+    rest = '';
   const began = performance.now();
   try {
     const response = await request('send', await encoded(sent), signal);
-    if (response.headers.get('content-type')?.startsWith('application/json')) throw Error((await response.json()).problem);
+    if (response.headers.get('content-type')?.startsWith('application/json'))
+      throw Error((await response.json()).problem);
     const reader = response.body.pipeThrough(new TextDecoderStream(), { signal }).getReader();
     for (;;) {
       const { done, value } = await reader.read();
@@ -62,7 +66,11 @@ async function exchange(sent) {
         showHead(head);
       }
       if (head && text.length < LONGEST) find('response').textContent = text;
-      if (text.length > MOST_READ) { rest = ', stopped'; reader.cancel(); break; }
+      if (text.length > MOST_READ) {
+        rest = ', stopped';
+        reader.cancel();
+        break;
+      }
     }
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -70,7 +78,8 @@ async function exchange(sent) {
     rest = ', stopped';
   }
   received = text;
-  find('timing').textContent = `${head.ms} ms to headers, ${Math.round(performance.now() - began)} ms in all, ${size(text)}${rest}`;
+  find('timing').textContent =
+    `${head.ms} ms to headers, ${Math.round(performance.now() - began)} ms in all, ${size(text)}${rest}`;
   showBody(text);
   if (isNarrow(959)) find('response-pane').scrollIntoView();
   show(`Response: status ${head.status}.`, head.status < 400);
@@ -83,7 +92,9 @@ function showHead({ status, reason, headers }) {
   find('response').hidden = find('response-headers').hidden = false;
   find('status').textContent = `${status} ${reason}`;
   find('status').className = `badge ${kind(status)}`;
-  find('response-headers').lastElementChild.textContent = headers.map(([name, value]) => `${name}: ${value}`).join('\n');
+  find('response-headers').lastElementChild.textContent = headers
+    .map(([name, value]) => `${name}: ${value}`)
+    .join('\n');
   const [, rid = ''] = headers.find(([name]) => name.toLowerCase() === 'zp-rid') ?? [];
   find('see-history').dataset.rid = rid;
   find('see-history').hidden = !rid;
@@ -97,16 +108,46 @@ function showRules(rules) {
   find('rule-heads').hidden = !rules.length;
   find('no-rules').hidden = rules.length > 0;
   find('no-rules').textContent = 'The request has no token.';
-  find('verdict').textContent = !rules.length ? '' : failed.length ? `rejected: ${failed[0].reason}` : `${rules.length} of ${rules.length} passed`;
+  find('verdict').textContent = !rules.length
+    ? ''
+    : failed.length
+      ? `rejected: ${failed[0].reason}`
+      : `${rules.length} of ${rules.length} passed`;
   find('verdict').className = `badge ${failed.length ? 'bad' : 'good'}`;
   find('rules').replaceChildren(...rules.map(rule));
 }
 
 function rule({ rule: name, passed, reason, found, expected, advice }) {
-  const [mark, color, verdict] = passed === null ? ['–', 'quiet', 'not reached'] : passed ? ['✓', 'good', 'passed'] : ['✗', 'bad', `failed: ${reason}`];
-  const rows = [['found', found], ['expected', expected], ['advice', advice]].filter(([, text]) => text);
-  return make('li', { className: passed === false ? 'failed' : '' }, make('details', { open: passed === false },
-    make('summary', { className: passed === false ? 'bad' : '' }, make('span', { className: color, title: verdict }, mark),
-      make('span', {}, passed === false ? `${name}: ${reason}` : name), make('code', { title: found }, found), make('code', { title: expected }, expected)),
-    make('dl', {}, ...rows.flatMap(([title, text]) => [make('dt', {}, title), make('dd', {}, make('code', {}, text))]))));
+  const [mark, color, verdict] =
+    passed === null
+      ? ['–', 'quiet', 'not reached']
+      : passed
+        ? ['✓', 'good', 'passed']
+        : ['✗', 'bad', `failed: ${reason}`];
+  const rows = [
+    ['found', found],
+    ['expected', expected],
+    ['advice', advice],
+  ].filter(([, text]) => text);
+  return make(
+    'li',
+    { className: passed === false ? 'failed' : '' },
+    make(
+      'details',
+      { open: passed === false },
+      make(
+        'summary',
+        { className: passed === false ? 'bad' : '' },
+        make('span', { className: color, title: verdict }, mark),
+        make('span', {}, passed === false ? `${name}: ${reason}` : name),
+        make('code', { title: found }, found),
+        make('code', { title: expected }, expected),
+      ),
+      make(
+        'dl',
+        {},
+        ...rows.flatMap(([title, text]) => [make('dt', {}, title), make('dd', {}, make('code', {}, text))]),
+      ),
+    ),
+  );
 }

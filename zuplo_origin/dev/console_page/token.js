@@ -1,8 +1,11 @@
 // Token
 
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
-const encode = (value) => btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value))))
-  .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+const encode = (value) =>
+  btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value))))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
 
 function decode(token) {
   const parts = token.split('.');
@@ -12,7 +15,9 @@ function decode(token) {
     try {
       const value = readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes(parts[index])));
       if (isObject(value)) return value;
-    } catch { /* the message is the same */ }
+    } catch {
+      /* the message is the same */
+    }
     throw Error(`The ${name} of the token is not a JSON object in base64url.`);
   });
   return { header, claims, parts };
@@ -22,7 +27,9 @@ function edited(id, name) {
   try {
     const value = readJson(find(id).value);
     if (isObject(value)) return value;
-  } catch { /* the message is the same */ }
+  } catch {
+    /* the message is the same */
+  }
   throw Error(`${name}: expected a JSON object.`);
 }
 
@@ -50,12 +57,20 @@ function showDecoded() {
 function showLifetime() {
   let text = form.token.value.trim() ? '' : 'none';
   try {
-    const { exp } = decode(form.token.value.trim()).claims, left = Math.round(exp - Date.now() / 1000);
-    const [size, unit, smaller, rest] = [[86_400, 'd', 3_600, 'h'], [3_600, 'h', 60, 'min'], [60, 'min', 1, 's'], [1, 's']]
-      .find(([each]) => Math.abs(left) >= each) ?? [1, 's'];
-    const duration = `${Math.floor(Math.abs(left) / size)} ${unit}${rest ? ` ${Math.floor(Math.abs(left) % size / smaller)} ${rest}` : ''}`;
+    const { exp } = decode(form.token.value.trim()).claims,
+      left = Math.round(exp - Date.now() / 1000);
+    const [size, unit, smaller, rest] = [
+      [86_400, 'd', 3_600, 'h'],
+      [3_600, 'h', 60, 'min'],
+      [60, 'min', 1, 's'],
+      [1, 's'],
+    ].find(([each]) => Math.abs(left) >= each) ?? [1, 's'];
+    const more = rest ? ` ${Math.floor((Math.abs(left) % size) / smaller)} ${rest}` : '';
+    const duration = `${Math.floor(Math.abs(left) / size)} ${unit}${more}`;
     text = typeof exp !== 'number' ? 'without exp' : left > 0 ? `expires in ${duration}` : `expired ${duration} ago`;
-  } catch { /* the message is under the token */ }
+  } catch {
+    /* the message is under the token */
+  }
   if (find('token-hint').textContent !== text) find('token-hint').textContent = text;
 }
 
