@@ -237,6 +237,7 @@ class Defaults(BaseModel):
 
 class Quoted(BaseModel):
     text: str = Field(examples=['it\'s "quoted"\n\\ é 日本 😀'])
+    words: list[Annotated[str, Field(examples=["word"])]] = Field(min_length=3)
 
 
 class Addresses(RootModel[Annotated[list[Address], Field(min_length=2)]]):
