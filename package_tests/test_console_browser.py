@@ -333,6 +333,14 @@ def fill_echo(page, kind):
     return {"@text": TEXT, "more": "<x;type=text/html", "photo": [[upload["name"], "image/png", FILE.hex()]]}
 
 
+def has_node():
+    """Return whether Node.js 20 is installed: `openAsBlob` is new in it. Where npm is required, so is Node.js."""
+    node = shutil.which("node")
+    assert node or not os.environ.get("NPM_REQUIRED"), "node is not installed, but NPM_REQUIRED is set"
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout if node else "v0"
+    return int(version[1:].partition(".")[0]) >= 20
+
+
 COMMANDS = {"curl": ["bash"], "Python": [sys.executable, "-"], "JavaScript": ["node", "--input-type=module"]}
 
 
@@ -353,8 +361,8 @@ def test_copied_commands_do_the_request_that_the_console_sends(page, kind, tmp_p
     assert received["type"] == kind.replace("*", "png") and received["HTTP_AUTHORIZATION"].startswith("Bearer ey")
 
     for language, command in COMMANDS.items():
-        if shutil.which(command[0]) is None:
-            continue  # node
+        if language == "JavaScript" and not has_node():
+            continue
         page.get_by_role("button", name=f"Copy as {language}").click()
         expect(page.get_by_role("status")).to_have_text(f"Copied as {language}.")
         text = page.evaluate("navigator.clipboard.readText()")
