@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from zuplo_origin.http.content import Content
 from zuplo_origin.http.errors import HttpException
-from zuplo_origin.http.typed import model_of, read_model
+from zuplo_origin.http.typed import models_of, read_model
 
 
 class Item(BaseModel):
@@ -148,6 +148,6 @@ def test_the_model_of_an_action_is_found_beside_other_parameters():
     def with_two(self, search: Search, order: Order):
         pass
 
-    assert model_of(with_model) is Search and model_of(without) is None
+    assert models_of(with_model) == (Search, ()) and models_of(without) == (None, ())
     with pytest.raises(TypeError, match="an action takes one"):
-        model_of(with_two)
+        models_of(with_two)

@@ -480,6 +480,8 @@ class RequestHandler:
         request = self.application.make("request")
         if BODY_ERROR in request.environ:
             raise HttpException(request.environ[BODY_ERROR])
+        for model in route.request_models:
+            self.application.objects[model] = model.from_request(request)
         if route.accepted_types:
             check_content_type(route.accepted_types, request.environ)
         resolve = self.application.resolve

@@ -18,7 +18,7 @@ from masonite.utils.collections import flatten
 from .actions import accepted_types, success_status
 from .content import size_of
 from .errors import HttpException, MethodNotAllowedException, RouteNotFoundException
-from .typed import model_of
+from .typed import models_of
 
 _SEGMENT = "([^/]+)"
 """Pattern of a parameter without a compiler. Masonite's matches letters, digits, dots and hyphens only."""
@@ -403,7 +403,7 @@ class Router(MasoniteRouter):
         if iscoroutinefunction(action) or isasyncgenfunction(action):
             raise RouteError(f"{route.url}: {route.controller_method} is async; actions run in threads, without await")
         try:
-            route.model = model_of(getattr(action, "__func__", action))
+            route.model, route.request_models = models_of(getattr(action, "__func__", action))
         except TypeError as error:
             raise RouteError(f"{route.url}: {error}") from None
         route.success_status, route.accepted_types = success_status(action), accepted_types(action)

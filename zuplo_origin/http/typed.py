@@ -1,5 +1,8 @@
 """Typed input: an action's parameter that is annotated with a pydantic model is read from the request and validated.
 
+A model with a method ``from_request``, such as ``zuplo_origin.claims.Claims``, is made by that method. Another one is
+the body, or the query string.
+
 pydantic is imported by the models, not here: an application without models does not pay for it.
 """
 
@@ -32,17 +35,20 @@ def signature_of(called: Callable[..., Any]) -> Signature:
 
 
 @lru_cache(maxsize=1024)
-def model_of(action: Callable[..., Any]) -> Any:
-    """Return the model that ``action`` (a function) takes; ``None`` if it takes none.
+def models_of(action: Callable[..., Any]) -> tuple[Any, tuple[Any, ...]]:
+    """Return the model of the input that ``action`` (a function) takes, or ``None``, and those made from the request.
 
-    Raises ``TypeError`` for an action that takes more than one.
+    Raises ``TypeError`` for an action that takes more than one model of its input.
     """
     annotations = [each.annotation for each in signature_of(action).parameters.values()]
     bare = [get_args(each)[0] if get_origin(each) is Annotated else each for each in annotations]
     models = [each for each in bare if is_model(each)]
-    if len(models) > 1:
-        raise TypeError(f"{action.__qualname__} takes {len(models)} models; an action takes one")
-    return models[0] if models else None
+    made = tuple(each for each in models if hasattr(each, "from_request"))
+    read = [each for each in models if each not in made]
+    if len(read) > 1:
+        advice = "those of claims are subclasses of zuplo_origin.claims.Claims"
+        raise TypeError(f"{action.__qualname__} takes {len(read)} models; an action takes one: {advice}")
+    return (read[0] if read else None), made
 
 
 def read_model(model: Any, request: Any) -> Any:

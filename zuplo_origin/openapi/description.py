@@ -128,7 +128,7 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         description.strip(),
         parameters + tuple(dict(parameter) for parameter, _ in headers),
         scopes_of_route(route),
-        CLAIMS in middleware,
+        CLAIMS in middleware or bool(route.request_models),
         "public" in middleware,
         getattr(action, "__deprecated__", None) is not None,
         route.model,
