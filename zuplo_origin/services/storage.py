@@ -315,7 +315,7 @@ class Storage(MasoniteStorage):
 
 
 class StorageProvider(Provider):
-    """Binds ``storage``, with the disks of ``config/filesystem.py``."""
+    """Binds ``storage``, with the disks of ``config/filesystem.py``, and its fake for tests."""
 
     def problems_at_start(self) -> Iterator[str]:
         storage = self.application.make("storage")
@@ -340,3 +340,6 @@ class StorageProvider(Provider):
         storage.add_driver("file", LocalDriver(self.application))
         storage.add_driver("s3", S3Driver(self.application))
         self.application.bind("storage", storage)
+        from .storage_fake import MockStorage
+
+        self.application.bind("mock.storage", MockStorage(storage))
