@@ -5,6 +5,7 @@
 """
 
 import atexit
+import importlib
 import json
 import os
 import shutil
@@ -12,11 +13,12 @@ import tempfile
 import time
 import unittest
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pprint import pformat
 from secrets import token_urlsafe
 from typing import Any, NoReturn
 
+import pendulum
 from masonite.headers import Header
 from masonite.routes import Route
 from masonite.tests.HttpTestResponse import HttpTestResponse
@@ -179,6 +181,76 @@ class TestResponse(HttpTestResponse):
         return self
 
 
+UNITS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
+"""The units of ``fakeTimeInFuture`` and ``fakeTimeInPast``."""
+_ZONE = timezone(timedelta(hours=1))
+"""A zone that time-machine does not make the zone of the process, as it does with UTC and named ones."""
+
+
+class Clock(unittest.TestCase):
+    """Sets the clock of the process for one test, in Masonite's words; the clock stands still until it is set again.
+
+    ``time.time``, ``datetime`` and ``pendulum`` return the time that is set, in all threads. Waits, timeouts and
+    measured durations go on: they use ``time.monotonic``.
+    """
+
+    _traveller: Any = None
+
+    def fakeTime(self, moment: datetime | None = None) -> datetime:
+        """Set the clock to ``moment`` (of UTC if it has no zone), or stop it now. Return the time that it shows."""
+        moment = pendulum.now() if moment is None else moment
+        if not isinstance(moment, datetime):
+            raise TypeError(f"fakeTime: invalid value {moment!r}; expected a datetime: pendulum.datetime(2030, 1, 31)")
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        destination = datetime.fromtimestamp(0, _ZONE) + (zoned - datetime.fromtimestamp(0, timezone.utc))
+        if self._traveller is None:
+            travel = _time_machine().travel(destination, tick=False)
+            self._traveller = travel.start()
+            self._stop_travel = travel.stop
+            self.addCleanup(self.restoreTime)
+        else:
+            self._traveller.move_to(destination)
+        shown: datetime = pendulum.now(moment.tzinfo)
+        return shown
+
+    def fakeTimeTomorrow(self) -> datetime:
+        """Set the clock to the beginning of tomorrow."""
+        return self.fakeTime(pendulum.tomorrow())
+
+    def fakeTimeYesterday(self) -> datetime:
+        """Set the clock to the beginning of yesterday."""
+        return self.fakeTime(pendulum.yesterday())
+
+    def fakeTimeInFuture(self, offset: float, unit: str = "days") -> datetime:
+        """Set the clock to ``offset`` units after the real time: ``fakeTimeInFuture(10, "minutes")``."""
+        return self._fake_time_beside_now("fakeTimeInFuture", offset, unit)
+
+    def fakeTimeInPast(self, offset: float, unit: str = "days") -> datetime:
+        """Set the clock to ``offset`` units before the real time."""
+        return self._fake_time_beside_now("fakeTimeInPast", -offset, unit)
+
+    def _fake_time_beside_now(self, method: str, offset: float, unit: str) -> datetime:
+        if unit not in UNITS:
+            raise ValueError(f"{method}: invalid unit {unit!r}; expected {', '.join(UNITS)}")
+        self.restoreTime()
+        return self.fakeTime(pendulum.now().add(**{unit: offset}))
+
+    def restoreTime(self) -> None:
+        """Set the clock back to the real time. The end of a test does so too."""
+        if self._traveller is not None:
+            self._traveller = None
+            self._stop_travel()
+
+
+def _time_machine() -> Any:
+    try:
+        return importlib.import_module("time_machine")
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "the clock of a test needs the package time-machine; add it to requirements-dev.txt"
+        ) from None
+
+
 _NONE = object()
 
 
@@ -189,7 +261,7 @@ def _put_back(objects: dict[Any, Any], key: Any, value: Any) -> None:
         objects[key] = value
 
 
-class TestCase(unittest.TestCase):
+class TestCase(Clock):
     """Sends requests: ``self.acting_as(scope="read:orders", sub="user-1").get("/orders").assertOk()``.
 
     Each request passes through the whole application, the guard included, and returns a ``TestResponse``. A streamed
@@ -261,7 +333,10 @@ class TestCase(unittest.TestCase):
         return TestCommand(self.application).run(command, arguments)
 
     def fake(self, binding: str) -> Any:
-        """Replace ``mail``, ``notification``, ``queue`` or ``event`` by its fake for this test, and return it."""
+        """Replace ``mail``, ``notification``, ``queue``, ``event`` or ``storage`` by its fake for this test.
+
+        Return the fake. It has the assertions.
+        """
         fake, objects = self.application.make(f"mock.{binding}"), self.application.objects
         fake.reset()
         if binding not in self._faked:

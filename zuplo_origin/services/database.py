@@ -258,6 +258,10 @@ class DatabaseProvider(Provider):
         if (databases := configured(self.application, "database.databases")) is not None:
             stop(problems_of(databases))
         install()
+        if self.application.is_running_in_console() or self.application.is_running_tests():
+            from .factories import mend_factories  # servers use no factories
+
+            mend_factories()
         self.application.bind("database", database)
         self.application.bind("resolver", database)  # Masonite's name
         if not self.application.has("settings"):
