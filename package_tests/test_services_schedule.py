@@ -1,12 +1,24 @@
-"""The schedule: when tasks are due, and how they are run."""
+"""The schedule: when tasks are due, how they are run, and on which of several machines."""
+
+import sqlite3
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pendulum
 import pytest
 from masonite.scheduling import CommandTask, Task
+from masoniteorm.connections import ConnectionResolver
 
+from package_tests.support.database import sqlite_details
+from package_tests.support.postgres import PostgresServer
+from package_tests.support.processes import forked_python
+from package_tests.support.redis import RedisServer
+from package_tests.support.servers import ROOT
 from package_tests.support.service_project import service_application
-from zuplo_origin.services import ScheduleProvider
+from zuplo_origin.services import CacheProvider, DatabaseProvider, ScheduleProvider
 from zuplo_origin.services.schedule import is_due
+from zuplo_origin.services.start import complete
 
 SUNDAY = pendulum.datetime(2026, 11, 1, 0, 0)
 ran = []
@@ -146,3 +158,229 @@ def test_command_is_run_in_the_project_and_its_status_counts(application, schedu
     schedule.add(CommandTask("false"), CommandTask("no-such-program"))
     assert schedule.run(now=SUNDAY) == 1
     assert "'false' ended with status 1" in caplog.text and "no-such-program" in caplog.text
+
+
+# -- one of several machines ------------------------------------------------------------------------------------------
+
+MACHINE = """
+import os, sys, time
+from pathlib import Path
+
+import pendulum
+from masonite.scheduling import CommandTask, Task
+from masoniteorm.connections import ConnectionResolver
+
+from package_tests.support.service_project import service_application
+from zuplo_origin.services import CacheProvider, DatabaseProvider, ScheduleProvider
+
+kind, port, folder, count, what = sys.argv[1:]
+FOLDER = Path(folder)
+
+
+def note(*words):
+    with open(FOLDER / "notes", "ab", buffering=0) as file:
+        file.write((" ".join(words) + "\\n").encode())
+
+
+class Report(Task):
+    name = "report"
+
+    def handle(self):
+        note("report")
+
+
+class Everywhere(Task):
+    def handle(self):
+        note("everywhere")
+
+
+class Dies(Task):
+    def handle(self):
+        note(f"dies-{minute}")
+        os.kill(os.getpid(), 9)
+
+
+providers, config = [ScheduleProvider], {}
+if kind in ("sqlite", "postgres"):
+    details = {"driver": kind, "database": str(FOLDER / "runs.sqlite3"), "prefix": ""}
+    if kind == "postgres":
+        details |= {"host": "127.0.0.1", "port": int(port), "user": "origin", "password": "", "database": "postgres"}
+    databases = {"default": "main", "main": details}
+    config["database"] = {"databases": databases, "db": ConnectionResolver().set_connection_details(databases)}
+    providers.append(DatabaseProvider)
+else:
+    redis = {"driver": "redis", "host": "127.0.0.1", "port": port if kind == "redis" else 1, "name": "orders"}
+    stores = {"default": kind, "redis": redis, "file": {"driver": "file", "location": str(FOLDER / "cache")}}
+    config["cache"] = {"stores": stores}
+    providers.append(CacheProvider)
+application = service_application(FOLDER, *providers, **config)
+schedule = application.make("scheduler")
+if what == "dies":
+    schedule.add(Dies().every_minute().on_one_server())
+else:
+    schedule.add(Report().every_minute().on_one_server(), Everywhere().every_minute())
+    for number in "12":
+        schedule.add(CommandTask(f"sh -c 'echo command-{number} >>notes'").every("10 minutes").on_one_server())
+(FOLDER / f"ready-{os.getpid()}").touch()
+while len(list(FOLDER.glob("ready-*"))) < 2 and what != "dies":
+    time.sleep(0.001)
+for minute in range(int(count)):
+    assert schedule.run(now=pendulum.datetime(2031, 1, 1, 4, 0).add(minutes=minute)) == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres", "file", "redis"])
+def store(request, tmp_path):
+    """Return the kind of a store that two machines share, and its port. It has the table `schedule_runs`."""
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres")
+        server.query("DROP TABLE IF EXISTS schedule_runs")
+        server.query(CLAIMS)
+        return "postgres", server.port
+    if request.param == "sqlite":
+        with closing(sqlite3.connect(tmp_path / "runs.sqlite3")) as connection:
+            connection.execute(CLAIMS)
+    if request.param == "redis":
+        server = request.getfixturevalue("redis")
+        server.client.flushall()
+        return "redis", server.port
+    return request.param, 0
+
+
+CLAIMS = "CREATE TABLE schedule_runs (id VARCHAR(64) PRIMARY KEY, task VARCHAR(190), due_at BIGINT, host VARCHAR(255))"
+MINUTES = 20
+
+
+def machine(folder, store, count, what="runs"):
+    """Run the schedule of `count` minutes in a process of its own, and return the completed process."""
+    return forked_python(ROOT, "-c", MACHINE, store[0], str(store[1]), str(folder), str(count), what)
+
+
+def test_task_on_one_server_runs_once_each_time_on_two_machines(store, tmp_path):
+    with ThreadPoolExecutor(2) as threads:
+        for ended in threads.map(lambda _: machine(tmp_path, store, MINUTES), range(2)):
+            assert ended.returncode == 0, ended.stderr
+
+    expected = {"report": MINUTES, "everywhere": 2 * MINUTES, "command-1": MINUTES // 10, "command-2": MINUTES // 10}
+    assert Counter((tmp_path / "notes").read_text().split()) == expected
+
+
+def test_machine_that_dies_does_not_block_the_next_time(store, tmp_path):
+    assert [machine(tmp_path, store, 2, "dies").returncode for _ in range(3)] == [-9, -9, 0]
+    assert (tmp_path / "notes").read_text().split() == ["dies-0", "dies-1"]
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Return an application whose cache is in files."""
+    ran.clear()
+    stores = {"default": "file", "file": {"driver": "file", "location": str(tmp_path / "cache")}}
+    return service_application(tmp_path, ScheduleProvider, CacheProvider, cache={"stores": stores})
+
+
+def test_task_that_has_run_is_run_again_in_the_next_minute_and_with_force(cached, caplog):
+    caplog.set_level("INFO")
+    schedule = cached.make("scheduler")
+    schedule.add(Noted().every_minute().on_one_server())
+    for moment in (SUNDAY, SUNDAY.add(seconds=59), SUNDAY.add(seconds=60)):
+        assert schedule.run(now=moment) == 0
+    assert ran == ["noted"] * 2
+    assert [record.fields for record in caplog.records if record.msg == "task_runs_elsewhere"] == [{"task": "noted"}]
+    assert schedule.run(now=SUNDAY, force=True) == 0 and len(ran) == 3
+
+
+def test_zone_of_a_machine_does_not_matter(cached):
+    schedule = cached.make("scheduler")
+    schedule.add(Noted().every_minute().on_one_server())
+    for zone in ("UTC", "America/New_York"):
+        schedule.run(now=SUNDAY.in_timezone(zone))
+
+    assert ran == ["noted"]
+
+
+def test_task_is_not_run_if_the_claim_cannot_be_kept(application, schedule, caplog):
+    schedule.add(Noted().every_minute().on_one_server())
+
+    assert schedule.run(now=SUNDAY) == 1 and ran == []
+    assert "on_one_server needs DatabaseProvider or CacheProvider" in caplog.text
+
+
+def test_class_can_say_that_it_runs_on_one_server(cached):
+    class Once(Noted):
+        run_every_minute = one_server = True
+
+    schedule = cached.make("scheduler")
+    schedule.add(Once)
+    for _ in range(2):
+        schedule.run(now=SUNDAY)
+
+    assert ran == ["noted"]
+
+
+def test_local_lock_is_reported_in_production(tmp_path, caplog):
+    for env, expected in (("testing", []), ("production", [{"task": "noted", "store": "file"}])):
+        stores = {"default": "file", "file": {"driver": "file", "location": str(tmp_path / env)}}
+        application = service_application(
+            tmp_path, ScheduleProvider, CacheProvider, cache={"stores": stores}, application={"env": env}
+        )
+        application.make("scheduler").add(Noted().every_minute().on_one_server())
+        application.make("scheduler").run(now=SUNDAY)
+        assert [record.fields for record in caplog.records if record.msg == "task_lock_is_local"] == expected
+
+
+def test_redis_is_preferred_to_a_database_in_a_file(redis, tmp_path):
+    databases = {"default": "main", "main": sqlite_details(tmp_path)}  # without the table
+    database = {"databases": databases, "db": ConnectionResolver().set_connection_details(databases)}
+    stores = {"default": "redis", "redis": {"driver": "redis", "host": "127.0.0.1", "port": redis.port, "name": "x"}}
+    ran.clear()
+    for _ in range(2):
+        application = service_application(
+            tmp_path,
+            *(ScheduleProvider, CacheProvider, DatabaseProvider),
+            database=database,
+            cache={"stores": stores},
+        )
+        application.make("scheduler").add(Noted().every_minute().on_one_server())
+        assert application.make("scheduler").run(now=SUNDAY) == 0
+
+    assert ran == ["noted"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "problem"),
+    [
+        ([Noted().daily().on_one_server(), Noted().daily()], None),
+        ([Noted().daily().on_one_server(), Noted().daily_at(5).on_one_server()], None),
+        ([CommandTask("a").daily().on_one_server(), CommandTask("b").daily().on_one_server()], None),
+        ([Noted().daily().on_one_server(), Noted().daily().on_one_server()], "task noted: another task on one server"),
+        ([CommandTask("a").on_one_server(), CommandTask("a").on_one_server()], "task CommandTask: another task on one"),
+    ],
+)
+def test_two_tasks_with_one_claim_stop_the_start(cached, capsys, tasks, problem):
+    cached.make("scheduler").add(*tasks)
+    if problem is None:
+        return complete(cached, ())
+    with pytest.raises(SystemExit):
+        complete(cached, ())
+    assert capsys.readouterr().err.startswith(f"Cannot start: {problem}")
+
+
+def test_claim_without_a_store_stops_the_start(application, schedule, capsys):
+    schedule.add(Noted().daily().on_one_server())
+    with pytest.raises(SystemExit):
+        complete(application, ())
+
+    expected = "task noted: on_one_server needs DatabaseProvider or CacheProvider in config/providers.py."
+    assert capsys.readouterr().err == f"Cannot start: {expected}\n"

@@ -1,9 +1,16 @@
-"""The schedule: tasks that ``craft schedule:run`` starts, each in a scope of its own."""
+"""The schedule: tasks that ``craft schedule:run`` starts, each in a scope of its own.
+
+Several machines may run it: a task with ``on_one_server()`` is run by one of them each time that it is due.
+"""
 
 import logging
+import random
 import shlex
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from hashlib import sha256
 from inspect import isclass
 from typing import Any
 
@@ -15,6 +22,20 @@ from zuplo_origin.http.kernel import Provider
 from .common import own_log_id
 
 log = logging.getLogger("zuplo_origin.schedule")
+
+TABLE = "schedule_runs"
+KEPT_SECONDS = 24 * 3600
+"""Time that it is known which machine has run a task: longer than clocks of machines differ."""
+
+
+def _on_one_server(self: Any) -> Any:
+    """Let one machine run the task each time that it is due, although several run the schedule."""
+    self.one_server = True
+    return self
+
+
+Task.one_server = False
+Task.on_one_server = _on_one_server  # Laravel's name; Masonite has none
 
 
 class CommandFailed(Exception):
@@ -75,6 +96,74 @@ def names_of(task: Any) -> tuple[str, str]:
     return str(task.name or kind.__name__), kind.__name__
 
 
+def _identity(task: Any) -> str:
+    """Return what no other task of the schedule has: its name or command, and its times."""
+    name = task.name or getattr(task, "command", "") or names_of(task)[0]
+    times = ("run_every", "run_at", "run_every_hour", "run_every_minute", "twice_daily", "run_weekly", "timezone")
+    return f"{name} {[getattr(task, each, None) for each in times]!r}"
+
+
+def _claim(application: Any, task: Any, now: Any) -> bool:
+    """Return whether this machine is the first one that runs ``task`` in the minute ``now``.
+
+    The claim is a row, or an entry of the cache, that only one process can create. It is never removed by a process
+    that ends, or dies: it is for this minute alone.
+    """
+    minute = int(now.timestamp()) // 60 * 60
+    name, (store, local) = names_of(task)[0], _store_of(application)
+    if local and application.make("config").get("application.env") == "production":
+        log.warning("task_lock_is_local", extra={"fields": {"task": name, "store": local}})
+    id = sha256(f"{minute} {_identity(task)}".encode()).hexdigest()
+    return bool(store.claim({"id": id, "task": name[:190], "due_at": minute, "host": socket.gethostname()}))
+
+
+def _store_of(application: Any) -> tuple[Any, str | None]:
+    """Return where claims are kept: a database server, Redis, or else files of this machine, with their driver."""
+    database = application.make("database") if application.has("database") else None
+    cache = application.make("cache").store() if application.has("cache") else None
+    details = database.get_connection_details() if database is not None else {}
+    if database is not None and details[details["default"]].get("driver") != "sqlite":
+        return _Table(database), None
+    if cache is not None and type(cache).__name__ != "FileStore":
+        return _Cached(cache), None
+    if database is None and cache is None:
+        raise RuntimeError("on_one_server needs DatabaseProvider or CacheProvider in config/providers.py")
+    return (_Cached(cache), "file") if database is None else (_Table(database), "sqlite")
+
+
+class _Table:
+    """Claims in the table ``schedule_runs`` of the default connection."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+
+    def claim(self, row: dict[str, Any]) -> bool:
+        from .connections import UniqueViolation
+
+        def rows() -> Any:
+            return self._database.get_query_builder().table(TABLE)
+
+        if random.random() < 0.01:  # noqa: S311
+            rows().where("due_at", "<", row["due_at"] - KEPT_SECONDS).delete()
+        try:
+            rows().create(row)
+        except UniqueViolation:
+            return False
+        return True
+
+
+class _Cached:
+    """Claims in the default store of the cache."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def claim(self, row: dict[str, Any]) -> bool:
+        from .cache import MISSING, encode
+
+        return self._store.write_if_missing(f"schedule:{row['id']}", encode(row["host"]), KEPT_SECONDS) is MISSING
+
+
 class Schedule(TaskHandler):
     """Masonite's ``TaskHandler``, bound as ``scheduler``: an exception in a task does not stop the others."""
 
@@ -98,6 +187,9 @@ class Schedule(TaskHandler):
                 with self.application.scope():
                     made = self.application.resolve(task) if isclass(task) else task
                     if not (force or self._is_due(made, now)):
+                        return 0
+                    if getattr(made, "one_server", False) and not force and not _claim(self.application, made, now):
+                        log.info("task_runs_elsewhere", extra={"fields": fields})
                         return 0
                     self._handle(made)
             except (Exception, SystemExit):
@@ -137,6 +229,20 @@ class _WithoutDefault:
 
 class ScheduleProvider(Provider):
     """Binds ``scheduler``. Name it above the providers that add tasks: ``make("scheduler").add(Task().daily())``."""
+
+    def problems_at_start(self) -> Iterator[str]:
+        """Yield a sentence for each task whose claim could not be kept, or would be another task's."""
+        known = set()
+        for task in self.application.make("scheduler").tasks:
+            if not getattr(task, "one_server", False):
+                continue
+            name = names_of(task)[0]
+            if not self.application.has("database") and not self.application.has("cache"):
+                yield f"task {name}: on_one_server needs DatabaseProvider or CacheProvider in config/providers.py."
+            identity = _identity(task)
+            if identity in known:
+                yield f"task {name}: another task on one server has this name and these times; set its name."
+            known.add(identity)
 
     def register(self) -> None:
         self.application.bind("scheduler", Schedule(self.application))
