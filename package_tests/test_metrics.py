@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from package_tests.support.controllers import Controller, project_with, wait_until
+from package_tests.support.database import SAFE, sqlite_details
 from package_tests.support.issuer import Issuer, send
 from package_tests.support.project import craft
 from package_tests.support.servers import ROOT, Server, free_port, production
@@ -24,6 +26,13 @@ from package_tests.support.wsgi_client import request
 from zuplo_origin.gateway import GatewayReason
 from zuplo_origin.jwt.reasons import Reason
 
+DATABASE = """
+from masoniteorm.connections import ConnectionResolver
+
+DATABASES = {{"default": "main", "main": {}}}
+DB = ConnectionResolver().set_connection_details(DATABASES)
+"""
+KINDS = ("begin", "insert", "commit", "update", "rollback", "select", "delete", "other")
 NOW = int(time.time())
 SLOW = Controller(
     "SlowController",
@@ -32,6 +41,9 @@ import os
 import time
 
 from masonite.controllers import Controller
+from masoniteorm.exceptions import QueryException
+
+from config.database import DB
 
 
 def wait(name):
@@ -56,12 +68,32 @@ class SlowController(Controller):
 
     def error(self):
         raise RuntimeError
+
+    def rows(self):
+        def rows():
+            return DB.get_query_builder().table("rows")
+
+        with DB.transaction():
+            rows().create({"name": "evil-6"})
+        DB.begin_transaction()
+        rows().where("name", "evil-6").update({"name": "b"})
+        DB.rollback()
+        rows().where("name", "evil-6").first()
+        list(rows().chunk(1))
+        rows().where("name", "evil-6").delete()
+        try:
+            DB.get_query_builder().table("nowhere").first()
+        except QueryException:
+            DB.statement(" /* evil-7 */ SELECT 1")
+            DB.statement("PRAGMA user_version")
+        return {}
 """,
     """[
     Route.get("/wait", SlowController.wait).middleware("public"),
     Route.get("/stream", SlowController.stream).middleware("public"),
     Route.get("/broken", SlowController.broken).middleware("public"),
     Route.get("/error", SlowController.error).middleware("public"),
+    Route.get("/rows", SlowController.rows).middleware("public"),
 ]""",
 )
 
@@ -87,6 +119,11 @@ def server(gateway, gone, tmp_path_factory):
     """The production server of a project with slow routes, and one that requires a scope."""
     folder = tmp_path_factory.mktemp("metrics")
     project = project_with(SLOW, folder / "project")
+    (project / "config/database.py").write_text(DATABASE.format(sqlite_details(folder)))
+    with open(project / "config/providers.py", "a") as file:
+        file.write(SAFE)
+    with closing(sqlite3.connect(folder / "test.sqlite3")) as connection:
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT)")
     assert craft(project, "protected:make", "Orders", "--scope", "read:orders").returncode == 0
     settings = {
         "JWT_ISSUER": f"{gateway.name},{gone.name}",
@@ -226,6 +263,17 @@ def test_failed_requests_and_streams_are_not_in_flight(server):
     assert counted(server, "http_request_duration_seconds_count", method="GET", route="/broken") == 1
 
 
+def test_database_statements_are_timed_by_connection_and_kind(server):
+    for _ in range(4):  # by both workers
+        assert server.get("/rows")[0] == 200
+    found = samples(server.get("/metrics")[2])
+    kinds = {kind: found.get(("db_query_seconds_count", ("connection", "main"), ("statement", kind))) for kind in KINDS}
+
+    assert kinds == {kind: 4 for kind in KINDS} | {"begin": 8, "select": 12, "other": 8}
+    seconds = found["db_query_seconds_sum", ("connection", "main"), ("statement", "commit")]
+    assert 0 < seconds < 60
+
+
 def test_no_label_has_a_value_that_a_client_sent(server, gateway):
     reasons = {each.value for each in (*Reason, *GatewayReason)}
     known = {
@@ -241,6 +289,8 @@ def test_no_label_has_a_value_that_a_client_sent(server, gateway):
         "HEAD",
         "OPTIONS",
         "POST",
+        "main",
+        *KINDS,
     } | reasons
     for method, path in (("X-EVIL", "/evil-1"), ("GET", "/evil-2?evil-3"), ("EVIL", "/protected"), ("OPTIONS", "/x")):
         server.get(path, {"Host": "evil-4", "X-Evil": "evil-5"}, method)
@@ -258,10 +308,10 @@ def test_alerts_and_dashboard_use_existing_metrics(server):
     rules = yaml.safe_load((ROOT / "deploy/prometheus-rules.yaml").read_text())["groups"][0]["rules"]
     panels = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())["panels"]
     queries = [rule["expr"] for rule in rules] + [query["expr"] for panel in panels for query in panel["targets"]]
-    used = [set(re.findall(r"\b(?:http|jwt|jwks|queue|log)_[a-z_]+", query)) for query in queries]
+    used = [set(re.findall(r"\b(?:http|jwt|jwks|queue|log|db)_[a-z_]+", query)) for query in queries]
 
     assert len(queries) > 25 and all(used)
-    missing = {name for name in set.union(*used) if not {name, re.sub("(_total|_bucket)$", "", name)} & existing}
+    missing = {name for name in set.union(*used) if not {name, re.sub("(_total|_bucket|_count)$", "", name)} & existing}
     assert missing == set()
 
 

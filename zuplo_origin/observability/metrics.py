@@ -21,13 +21,15 @@ from .logs import LineHandler
 _VERIFICATION = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1, 10)
 _REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _JOB = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
+_STATEMENT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _FETCH = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics(KeyObserver):
-    """Bound to the container as ``metrics``. Observes requests, tokens and key sets.
+    """Bound to the container as ``metrics``. Observes requests, tokens, key sets, jobs and database statements.
 
-    Labels are routes, methods, statuses, reasons, algorithms and configured issuers: clients cannot add values.
+    Labels are routes, methods, statuses, reasons, algorithms, configured issuers and connections: clients cannot add
+    values.
     """
 
     def __init__(self) -> None:
@@ -59,6 +61,14 @@ class Metrics(KeyObserver):
         )
         self._job_time = self._histogram(
             "queue_job_seconds", "Seconds that a job of the driver async ran.", _JOB, "driver"
+        )
+        self._statements = self._histogram(
+            "db_query_seconds",
+            "Seconds of a database statement, by connection and kind: select, insert, update, delete, begin, commit, "
+            "rollback, other.",
+            _STATEMENT,
+            "connection",
+            "statement",
         )
         self._verification = self._histogram(
             "jwt_verification_seconds",
@@ -146,6 +156,11 @@ class Metrics(KeyObserver):
         self._jobs.labels(driver, outcome).inc()
         if seconds is not None:
             self._job_time.labels(driver).observe(seconds)
+
+    def statement_timer(self, connection: str, kind: str) -> Callable[[float], None]:
+        """Return a function that counts a database statement, and takes its seconds."""
+        timer: Histogram = self._statements.labels(connection, kind)
+        return timer.observe
 
     def verified(self, algorithm: str, seconds: float) -> None:
         self._verification.labels(algorithm).observe(seconds)

@@ -6,6 +6,7 @@ or at the end of its transaction. Drivers are imported when the first connection
 
 import logging
 import os
+import re
 import select
 import socket
 import sqlite3
@@ -294,6 +295,45 @@ class Pool:
         return DatabaseUnavailable(reason)
 
 
+KINDS = frozenset(("select", "insert", "update", "delete", "begin", "commit", "rollback"))
+"""The kinds of statements that are timed by their names; any other is ``other``."""
+_FIRST_WORD = re.compile(r"\s*([A-Za-z]+)")
+
+Timer = Callable[[float], None]
+
+
+class Timings:
+    """Times statements for the metrics: ``timer`` returns a timer for a connection of ``databases`` and a kind."""
+
+    def __init__(self, timer: Callable[[str, str], Timer], databases: Mapping[str, Any]) -> None:
+        self._timer = timer
+        self._names = {id(details): name for name, details in databases.items()}  # as in `Pools`
+        self._timers: dict[tuple[int, str], Timer] = {}
+
+    def add(self, pool: Pool, statement: Any, seconds: float) -> None:
+        first = _FIRST_WORD.match(statement) if isinstance(statement, str) else None
+        kind = first[1].lower() if first else "other"
+        key = id(pool.details), kind if kind in KINDS else "other"
+        if (timer := self._timers.get(key)) is None:
+            timer = self._timers[key] = self._timer(self._names.get(key[0], "other"), key[1])
+        timer(seconds)
+
+
+timings: Timings | None = None
+
+
+def time_statements(timer: Callable[[str, str], Timer], databases: Mapping[str, Any]) -> None:
+    """Time the statements of this process from now on."""
+    global timings
+    timings = Timings(timer, databases)
+
+
+def add_timing(pool: Pool, statement: Any, began: float) -> None:
+    """Time a statement, which began at ``began`` (``time.perf_counter``) and has ended, if the metrics are enabled."""
+    if timings is not None:
+        timings.add(pool, statement, time.perf_counter() - began)
+
+
 def close(raw: Any) -> None:
     """Close a connection or a cursor; ``None`` is allowed."""
     if raw is not None:
@@ -430,7 +470,11 @@ class Lease:
 
     def _execute(self, statement: str) -> Any:
         with self._watched():
-            return self.pool.driver.execute(self.raw, statement)
+            raw, began = self.raw, time.perf_counter()
+            try:
+                return self.pool.driver.execute(raw, statement)
+            finally:
+                add_timing(self.pool, statement, began)
 
     def drop(self) -> None:
         """Close the connection, which is lost. An open transaction stays lost until it is rolled back."""

@@ -5,6 +5,7 @@ and ``config/database.py`` stay as Masonite documents them.
 """
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -70,9 +71,11 @@ class _Borrowed:
         lease = self._lease()
         try:
             with lease.statement() as self._connection:
+                began = time.perf_counter()
                 try:
                     return super().query(query, bindings, results)  # type: ignore[misc]
                 finally:
+                    connections.add_timing(lease.pool, query, began)
                     # Not by the garbage collector: it runs in any thread, holds the GIL, and would wait for the lock
                     # of this connection, which another statement on it holds while it waits for SQLite's writer.
                     connections.close(self.__dict__.get("_cursor"))
@@ -91,7 +94,11 @@ class _Borrowed:
         try:
             with lease.statement() as self._connection:
                 cursor = self._cursor = lease.pool.driver.many(self._connection)
-                self.statement(query.replace("?", self._placeholder), bindings)  # type: ignore[attr-defined]
+                began = time.perf_counter()
+                try:
+                    self.statement(query.replace("?", self._placeholder), bindings)  # type: ignore[attr-defined]
+                finally:
+                    connections.add_timing(lease.pool, query, began)
             while True:
                 with lease.statement():
                     rows = [dict(row) for row in cursor.fetchmany(amount)]

@@ -82,6 +82,11 @@ def complete(application: Any, middleware: Iterable[Any]) -> None:
         from .helpers import mend_compact
 
         mend_compact()
+    if f"{__package__}.database" in sys.modules and application.has("database") and application.has("metrics"):
+        from .connections import time_statements
+
+        details = application.make("database").get_connection_details()
+        time_statements(application.make("metrics").statement_timer, details)
     if f"{__package__}.idempotency" in sys.modules:
         from .idempotency import check_store
 
