@@ -54,10 +54,15 @@ class TasksProvider(Provider):
 """,
     "app/models/Book.py": """
 from masoniteorm.models import Model
+from masoniteorm.scopes import SoftDeletesMixin
 
 
 class Book(Model):
     __fillable__ = ["title", "stock"]
+
+
+class SoftBook(Model, SoftDeletesMixin):
+    __table__ = "books"
 """,
     "app/controllers/BooksController.py": """
 from masonite.controllers import Controller
@@ -96,6 +101,7 @@ class CreateBooksTable(Migration):
             table.increments("id")
             table.string("title")
             table.integer("stock").nullable()
+            table.soft_deletes()
             table.timestamps()
         with self.schema.create("idempotency_keys") as table:
             table.string("id", 64).primary()
@@ -126,7 +132,7 @@ from masonite.tests import DatabaseTransactions
 from masoniteorm.factories import Factory
 
 import databases.factories  # noqa: F401
-from app.models.Book import Book
+from app.models.Book import Book, SoftBook
 from zuplo_origin.services.storage import Storage as RealStorage
 from zuplo_origin.testing import TestCase
 
@@ -295,6 +301,31 @@ class FactoriesTest(TestCase, DatabaseTransactions):
         assert len(set(map(id, fakers))) == 1 and len(set(titles)) == len(titles) == 160
 
 
+class DatabaseTest(TestCase, DatabaseTransactions):
+    connection = "main"
+
+    def test_rows_are_asserted_on(self):
+        book = Factory(Book).create({"title": "a"})
+        self.assertDatabaseCount("books", 1)
+        self.assertDatabaseHas("books", {"title": "a", "id": book.id})
+        self.assertDatabaseMissing("books", {"title": "b"})
+        for wrong in (
+            lambda: self.assertDatabaseCount("books", 2),
+            lambda: self.assertDatabaseHas("books", {"title": "b"}),
+            lambda: self.assertDatabaseMissing("books", {"title": "a"}),
+            lambda: self.assertDeleted(book),
+            lambda: self.assertSoftDeleted(SoftBook.find(book.id)),
+        ):
+            with pytest.raises(AssertionError):
+                wrong()
+        SoftBook.find(book.id).delete()
+        self.assertSoftDeleted(SoftBook.with_trashed().find(book.id))
+        book.delete()
+        self.assertDeleted(book)
+        with pytest.raises(AssertionError):
+            self.assertSoftDeleted(SoftBook.hydrate({"id": book.id}))
+
+
 class StorageTest(TestCase):
     def test_1_files_of_a_request_are_seen(self):
         storage = self.fake("storage")
@@ -336,7 +367,7 @@ def run(project, *arguments, **settings):
 def test_users_tests_set_the_clock_create_rows_and_store_nothing(project):
     ended = run(project, "-W", "error", "-W", "ignore:DD class", "tests/test_clock.py")
 
-    assert ended.returncode == 0 and "25 passed, 1 xfailed" in ended.stdout, ended.stdout
+    assert ended.returncode == 0 and "26 passed, 1 xfailed" in ended.stdout, ended.stdout
     assert not (project / "storage/disk").exists()
 
 

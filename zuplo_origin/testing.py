@@ -372,6 +372,36 @@ class TestCase(Clock):
         application.bind(key, value)
         return value
 
+    def _rows(self, table: str, connection: str | None = None) -> Any:
+        database = self.application.make("database")
+        return database.get_query_builder(connection or getattr(self, "connection", "default")).table(table)
+
+    def assertDatabaseCount(self, table: str, count: int) -> None:
+        """Assert how many rows a table has, in the connection of Masonite's ``DatabaseTransactions``."""
+        self.assertEqual(self._rows(table).count(), count, f"the number of rows in {table}")
+
+    def assertDatabaseHas(self, table: str, query_dict: dict[str, Any]) -> None:
+        """Assert that a row of a table has these values."""
+        self.assertGreaterEqual(self._rows(table).where(query_dict).count(), 1, f"no row of {table} has {query_dict}")
+
+    def assertDatabaseMissing(self, table: str, query_dict: dict[str, Any]) -> None:
+        """Assert that no row of a table has these values."""
+        self.assertEqual(self._rows(table).where(query_dict).count(), 0, f"a row of {table} has {query_dict}")
+
+    def _row_of(self, instance: Any) -> Any:
+        rows = self._rows(instance.get_table_name(), instance.__connection__)
+        return rows.where(instance.get_primary_key(), instance.get_primary_key_value()).first()
+
+    def assertDeleted(self, instance: Any) -> None:
+        """Assert that the row of a model is not in its table."""
+        self.assertIsNone(self._row_of(instance), "the row is not deleted")
+
+    def assertSoftDeleted(self, instance: Any) -> None:
+        """Assert that the row of a model with ``SoftDeletesMixin`` is in its table, and marked as deleted."""
+        row = self._row_of(instance)
+        self.assertIsNotNone(row, "there is no row")
+        self.assertIsNotNone(row[instance.get_deleted_at_column()], "the row is not marked as deleted")
+
     # Masonite's names
     actingAs = acting_as
     withHeaders = with_headers
