@@ -11,6 +11,7 @@ from masonite.scheduling import CommandTask, Task
 from masoniteorm.connections import ConnectionResolver
 
 from package_tests.support.database import sqlite_details
+from package_tests.support.mysql import MysqlServer
 from package_tests.support.postgres import PostgresServer
 from package_tests.support.processes import forked_python
 from package_tests.support.redis import RedisServer
@@ -170,6 +171,7 @@ import pendulum
 from masonite.scheduling import CommandTask, Task
 from masoniteorm.connections import ConnectionResolver
 
+from package_tests.support.database import mysql_details, postgres_details, sqlite_details
 from package_tests.support.service_project import service_application
 from zuplo_origin.services import CacheProvider, DatabaseProvider, ScheduleProvider
 
@@ -201,10 +203,10 @@ class Dies(Task):
 
 
 providers, config = [ScheduleProvider], {}
-if kind in ("sqlite", "postgres"):
-    details = {"driver": kind, "database": str(FOLDER / "runs.sqlite3"), "prefix": ""}
-    if kind == "postgres":
-        details |= {"host": "127.0.0.1", "port": int(port), "user": "origin", "password": "", "database": "postgres"}
+if kind in ("sqlite", "postgres", "mysql"):
+    details = sqlite_details(FOLDER, database=str(FOLDER / "runs.sqlite3"))
+    if kind != "sqlite":
+        details = {"postgres": postgres_details, "mysql": mysql_details}[kind](int(port))
     databases = {"default": "main", "main": details}
     config["database"] = {"databases": databases, "db": ConnectionResolver().set_connection_details(databases)}
     providers.append(DatabaseProvider)
@@ -238,19 +240,25 @@ def postgres():
 
 
 @pytest.fixture(scope="module")
+def mysql():
+    with MysqlServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def redis(tmp_path_factory):
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres", "file", "redis"])
+@pytest.fixture(params=["sqlite", "postgres", "mysql", "file", "redis"])
 def store(request, tmp_path):
     """Return the kind of a store that two machines share, and its port. It has the table `schedule_runs`."""
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres")
+    if request.param in ("postgres", "mysql"):
+        server = request.getfixturevalue(request.param)
         server.query("DROP TABLE IF EXISTS schedule_runs")
         server.query(CLAIMS)
-        return "postgres", server.port
+        return request.param, server.port
     if request.param == "sqlite":
         with closing(sqlite3.connect(tmp_path / "runs.sqlite3")) as connection:
             connection.execute(CLAIMS)
