@@ -336,6 +336,10 @@ class StorageTest(TestCase):
     def test_2_fake_of_another_test_is_gone(self):
         assert type(self.application.make("storage")) is RealStorage
         self.fake("storage").assertNothingPut()
+
+    def test_3_service_without_a_fake_is_an_error(self):
+        with pytest.raises(LookupError, match="there is no fake of 'mail'; name the provider of the service in config"):
+            self.fake("mail")
 """,
 }
 ROUTES = """
@@ -367,7 +371,7 @@ def run(project, *arguments, **settings):
 def test_users_tests_set_the_clock_create_rows_and_store_nothing(project):
     ended = run(project, "-W", "error", "-W", "ignore:DD class", "tests/test_clock.py")
 
-    assert ended.returncode == 0 and "26 passed, 1 xfailed" in ended.stdout, ended.stdout
+    assert ended.returncode == 0 and "27 passed, 1 xfailed" in ended.stdout, ended.stdout
     assert not (project / "storage/disk").exists()
 
 

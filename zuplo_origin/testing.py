@@ -337,6 +337,10 @@ class TestCase(Clock):
 
         Return the fake. It has the assertions.
         """
+        if not self.application.has(f"mock.{binding}"):
+            raise LookupError(
+                f"there is no fake of {binding!r}; name the provider of the service in config/providers.py"
+            )
         fake, objects = self.application.make(f"mock.{binding}"), self.application.objects
         fake.reset()
         if binding not in self._faked:
