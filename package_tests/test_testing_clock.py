@@ -123,6 +123,7 @@ Factory.register(Book, lambda faker: {"title": "none left", "stock": 0}, name="s
 """,
     "tests/test_clock.py": """
 import datetime
+import sys
 import threading
 import time
 
@@ -184,6 +185,9 @@ class ClockTest(TestCase, DatabaseTransactions):
         assert pendulum.now() == pendulum.datetime(2031, 1, 2)
         self.fakeTimeYesterday()
         assert pendulum.now() == pendulum.datetime(2031, 1, 1)
+        for _ in range(2):
+            self.fakeTimeInFuture(1, "hours")
+            assert 3600 <= time.time() - STARTED < 4200
 
     def test_06_zone_of_the_process_stays(self):
         before = time.tzname, time.timezone
@@ -294,10 +298,13 @@ class FactoriesTest(TestCase, DatabaseTransactions):
             titles.extend(book.title for book in Factory(Book, 20).make())
 
         threads = [threading.Thread(target=create) for _ in range(8)]
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        sys.setswitchinterval(before)
         assert len(set(map(id, fakers))) == 1 and len(set(titles)) == len(titles) == 160
 
 
