@@ -88,6 +88,15 @@ def test_wheel_has_the_version_and_the_dependencies(wheel):
     assert metadata["Requires-Python"] == ">=3.10"
 
 
+@pytest.mark.parametrize("lock", ["requirements-dev.txt", "requirements-otel.txt", "requirements-fuzz.txt"])
+def test_versions_that_are_tested_are_those_that_are_deployed(lock):
+    def pins(name):
+        return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+    deployed, tested = pins("requirements.txt"), pins(lock)
+    assert len(deployed) > 30 and deployed.items() <= tested.items()
+
+
 def test_version_is_the_changelogs_newest():
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
 
