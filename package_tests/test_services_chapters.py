@@ -673,7 +673,9 @@ def test_encryption_without_a_key_stops_the_start(key, capsys):
         with pytest.raises(SystemExit):
             made(None, *([] if classes else [EncryptionProvider]), **classes, **values)
 
-        assert "APP_KEY: not set, or too short" in (printed := capsys.readouterr().err)
+        assert "APP_KEY: not set, or too short; expected 32 random bytes or more (python craft key makes them)" in (
+            printed := capsys.readouterr().err
+        )
         assert key is None or key not in printed
 
 

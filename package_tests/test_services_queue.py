@@ -202,7 +202,10 @@ def test_what_a_driver_cannot_do_is_an_error_with_the_reason(queue, act, why):
         ({"default": "redis"}, "config/queue.py: the driver 'redis' is not supported"),
         ({"default": "pigeon"}, "config/queue.py: default: invalid driver 'pigeon'"),
         ({"async": {"mode": "multiprocess"}}, "config/queue.py: the driver 'async' has only the mode 'threading'"),
-        ({"default": "database", "key": None}, "APP_KEY is not set; the queue driver 'database' signs jobs with it"),
+        (
+            {"default": "database", "key": None},
+            "APP_KEY is not set; the queue driver 'database' signs jobs with it: set 32 random bytes or more (",
+        ),
         ({"default": "database", "key": "short"}, "APP_KEY is shorter; the queue driver 'database' signs jobs with it"),
     ],
 )

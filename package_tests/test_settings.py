@@ -248,7 +248,10 @@ WRONG = {
     "a store with an option": ({"JWKS_STORE": "redis://host?hunter2=1"}, "JWKS_STORE: invalid value (not shown)"),
     "a store with an invalid port": ({"JWKS_STORE": "redis://host:99999/0"}, "JWKS_STORE: invalid value (not shown)"),
     "a store without a host": ({"JWKS_STORE": "redis://:6379"}, "JWKS_STORE: invalid value (not shown)"),
-    "a store without a key": ({"JWKS_STORE": "file"}, "APP_KEY: not set"),
+    "a store without a key": (
+        {"JWKS_STORE": "file"},
+        "APP_KEY: not set; expected 32 random bytes or more (python craft key makes them)",
+    ),
     "a store with a short key": (
         {"JWKS_STORE": "rediss://u:p@h:1/2", "APP_KEY": "hunter2"},
         "APP_KEY: invalid value (not shown)",

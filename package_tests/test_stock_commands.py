@@ -82,6 +82,8 @@ def generated(project):
     """The project after each generator has run once."""
     outputs = succeed(project, *GENERATED, *MIGRATIONS)
     assert outputs[: len(GENERATED)] == [f"created {file}\n" for file in GENERATED.values()]
+    for output, name in zip(outputs[len(GENERATED) :], MIGRATIONS.values(), strict=True):
+        assert re.fullmatch(rf"created databases/migrations/\d{{4}}_\d\d_\d\d_\d{{6}}_{name}\.py\n", output), output
     return project
 
 
@@ -127,6 +129,13 @@ def test_generated_files_pass_ruff(generated, selection):
     ended = python(generated, "-m", "ruff", "check", *selection, "app", "databases", "tests")
 
     assert ended.returncode == 0, ended.stdout
+
+
+def test_generated_files_have_addresses_of_the_reserved_domain_alone(generated):
+    files = [generated / file for file in GENERATED.values()]
+    domains = {domain for file in files for domain in re.findall(r"@([\w-]+\.\w+)", file.read_text())}
+
+    assert domains == {"example.com"}
 
 
 def test_generated_test_passes(generated):

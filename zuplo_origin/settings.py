@@ -37,6 +37,7 @@ OWNER_CLAIMS = ("account", "project")
 """Claims that identify a Zuplo customer."""
 SHORTEST_KEY = 32
 """Minimum bytes of ``APP_KEY``."""
+EXPECTED_KEY = f"{SHORTEST_KEY} random bytes or more (python craft key makes them)"
 CANNOT_START = 3
 """Exit status for an invalid configuration: gunicorn exits too, instead of restarting its workers forever."""
 ENVIRONMENTS = ("local", "testing", "production")
@@ -225,7 +226,7 @@ def _has_valid_port(url: str) -> bool:
 
 def _key(text: str) -> bytes:
     if len(text.encode()) < SHORTEST_KEY:
-        raise _Invalid(f"{SHORTEST_KEY} random bytes or more, the same for all processes")
+        raise _Invalid(f"{EXPECTED_KEY}, the same for all processes")
     return text.encode()
 
 
@@ -483,8 +484,7 @@ def _check_together(reader: _Reader, values: Mapping[str, Any], environment: str
     if values["APP_DEBUG"] and environment == "production":
         reader.add("APP_DEBUG", reader.raw("APP_DEBUG"), "False in production")
     if values["JWKS_STORE"] not in (None, "memory") and not reader.raw("APP_KEY"):
-        expected = f"{SHORTEST_KEY} random bytes or more, the same for all processes: JWKS_STORE needs it"
-        reader.add("APP_KEY", None, expected)
+        reader.add("APP_KEY", None, f"{EXPECTED_KEY}, the same for all processes: JWKS_STORE needs it")
     header = values["GATEWAY_SECRET_HEADER"]
     if header and values["JWT_HEADER"] and header.lower() == values["JWT_HEADER"].lower():
         reader.add("GATEWAY_SECRET_HEADER", header, "another header than JWT_HEADER")

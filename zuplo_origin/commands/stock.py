@@ -24,6 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import masonite
+from cleo.io.outputs.output import Type, Verbosity
 from cleo.ui.table import Table
 from masonite.commands import QueueFailedCommand, QueueRetryCommand, QueueTableCommand, QueueWorkCommand
 from masonite.notification.commands import NotificationTableCommand
@@ -90,8 +92,8 @@ def deployment_commands(application: Any) -> list[Any]:
         RouteListCommand(application),
         *(in_project(command, application, lacks_database) for command in database),
         in_project(SeedRunCommand(directory=seeds), application, lacks_seeder),
-        in_project(QueueTableCommand(), application),
-        in_project(QueueFailedCommand(), application),
+        in_project(creating(QueueTableCommand(), "create_queue_jobs_table"), application),
+        in_project(creating(QueueFailedCommand(), "create_failed_jobs_table"), application),
         in_project(TableCommand(), application),
         *(in_project(command, application, lacks_queue) for command in queue),
         in_project(ScheduleRunCommand(application), application, lacks_scheduler),
@@ -151,12 +153,22 @@ class TableCommand(NotificationTableCommand):
     """
 
     def handle(self) -> int:
-        name = f"{migration_timestamp()}_create_notifications_table.py"
-        file = Path(self.option("directory")) / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(NOTIFICATIONS)
-        self.info(f"Migration file created: {file}")
-        return 0
+        return write_migration(self, "create_notifications_table", NOTIFICATIONS)
+
+
+def creating(command: Any, name: str) -> Any:
+    """Return ``command`` with a ``handle`` that prints the file's path as the generators do."""
+    stub = Path(masonite.__file__).parent / "stubs" / "queue" / f"{name}.py"
+    command.handle = lambda: write_migration(command, name, stub.read_text(encoding="utf-8"))
+    return command
+
+
+def write_migration(command: Any, name: str, text: str) -> int:
+    file = Path(command.option("directory")) / f"{migration_timestamp()}_{name}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    command.io.write_line(f"created {file}", Verbosity.NORMAL, Type.RAW)
+    return 0
 
 
 NOTIFICATIONS = '''from masoniteorm.migrations import Migration

@@ -11,7 +11,7 @@ from masonite.facades.Facade import Facade
 
 from zuplo_origin.encoding import derived_key
 from zuplo_origin.http.kernel import Provider
-from zuplo_origin.settings import SHORTEST_KEY, raw_value
+from zuplo_origin.settings import EXPECTED_KEY, SHORTEST_KEY, raw_value
 
 from .start import is_server, stop
 
@@ -48,9 +48,7 @@ def fernet_key(application: Any, purpose: str, needed_by: str) -> bytes | None:
     secret = str(raw_value(application.make("config"), "APP_KEY") or "").encode("utf-8")
     if len(secret) < SHORTEST_KEY:
         if is_server(application):
-            stop(
-                [f"APP_KEY: not set, or too short; expected {SHORTEST_KEY} random bytes or more: {needed_by} needs it"]
-            )
+            stop([f"APP_KEY: not set, or too short; expected {EXPECTED_KEY}: {needed_by} needs it"])
         return None
     return base64.urlsafe_b64encode(derived_key(secret, purpose))
 

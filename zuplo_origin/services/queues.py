@@ -25,7 +25,7 @@ from masonite.utils.time import parse_human_time
 from zuplo_origin.http.errors import HttpException
 from zuplo_origin.http.kernel import Provider
 from zuplo_origin.http.requests import REQUEST_ID
-from zuplo_origin.settings import SHORTEST_KEY, raw_value
+from zuplo_origin.settings import EXPECTED_KEY, SHORTEST_KEY, raw_value
 
 from .common import own_log_id, read
 from .start import configured, is_server, name_of_setting, problem_with_connection, problem_with_number, stop
@@ -78,9 +78,7 @@ class Signer:
         if len(secret.encode()) >= SHORTEST_KEY:
             return None
         found = "is shorter" if secret else "is not set"
-        return (
-            f"APP_KEY {found}; the queue driver 'database' signs jobs with it: set {SHORTEST_KEY} random bytes or more"
-        )
+        return f"APP_KEY {found}; the queue driver 'database' signs jobs with it: set {EXPECTED_KEY}"
 
     def _key(self) -> bytes:
         if self._derived is None:

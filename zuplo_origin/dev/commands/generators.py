@@ -50,7 +50,7 @@ CLASSES: list[tuple[Any, str, Path, str]] = [
     (MakeEventCommand, "events", MASONITE / "events/Event.py", ""),
     (MakeJobCommand, "jobs", MASONITE / "jobs/Job.py", ""),
     (MakeListenerCommand, "listeners", MASONITE / "events/Listener.py", ""),
-    (MakeMailableCommand, "mailables", MASONITE / "mailable/Mailable.py", ""),
+    (MakeMailableCommand, "mailables", OWN / "Mailable.stub", ""),
     (MakeMiddlewareCommand, "middlewares", MASONITE / "middlewares/Middleware.py", "Middleware"),
     (MakeNotificationCommand, "notifications", OWN / "Notification.stub", ""),
     (MakePolicyCommand, "policies", MASONITE / "policies/Policy.py", "Policy"),
