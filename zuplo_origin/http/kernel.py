@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import pkgutil
+from collections.abc import Iterable
 from inspect import isclass
 from typing import Any
 
@@ -34,6 +35,10 @@ class Provider:
 
     def boot(self) -> None:
         """Prepare a request. Called for each request, before its route is looked up."""
+
+    def problems_at_start(self) -> Iterable[str]:
+        """Return a sentence for each reason not to start. Called once, when all providers have registered."""
+        return ()
 
 
 class Configuration(MasoniteConfiguration):
