@@ -53,6 +53,11 @@ FAULTS = {  # the file, what is added to it, and how the line goes on after "Can
         PROVIDER.format("raise KeyError('x')"),
         "config/providers.py:{raises}: OwnProvider: KeyError: 'x'",
     ),
+    "provider that reports a problem": (
+        "config/providers.py",
+        PROVIDER.format("pass\n\n    def problems_at_start(self):\n        yield 'PAYMENTS_SECRET: not set'"),
+        "PAYMENTS_SECRET: not set",
+    ),
     "provider that cannot be imported": (
         "config/providers.py",
         "from app.providers.Missing import MissingProvider",

@@ -27,9 +27,10 @@ def responds(
 ) -> Callable[[Action], Action]:
     """Declare a response of the action below: ``@responds(201, Order, "The new order")``.
 
-    The response has the first status below 400, unless the action sets another. ``model`` is any type
-    that pydantic has a schema for, as in ``list[Order]``. A status from 400 without a model has the body of all errors.
-    ``content_type`` describes a body that is not JSON: the action sets the header. Raises ``ValueError`` for a status that is not from 200 to 599.
+    The response has the first status below 400, unless the action sets another one. ``model`` is any type that
+    pydantic has a schema for, as in ``list[Order]``. A status from 400 without a model has the body of all errors.
+    ``content_type`` describes a body that is not JSON; the action sets the header itself. Raises ``ValueError`` for a
+    status that is not from 200 to 599.
     """
     if not is_status(status):
         raise ValueError(f"@responds({shown(status)}): a status is a number from 200 to 599")
