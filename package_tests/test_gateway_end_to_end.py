@@ -78,6 +78,9 @@ class OrdersController(Controller):
     def audit(self):
         return {"audited": True}
 
+    def tenant(self, request: Request):
+        return request.user()
+
     def status(self):
         return {"open": True}
 
@@ -93,6 +96,9 @@ class OrdersController(Controller):
     Route.post("/imports", OrdersController.load).middleware("jwt", "body:20MB"),
     Route.post("/files", OrdersController.upload).middleware("jwt", "body:20MB"),
     Route.get("/audit", OrdersController.audit).middleware("jwt", "claims:roles=admin"),
+    Route.get("/tenant", OrdersController.tenant).middleware("jwt:read:orders", "claims:tenant,plan=gold|silver"),
+    Route.get("/realm", OrdersController.tenant).middleware("jwt", "claims:realm_access.roles=auditor,limit:=5,sub"),
+    Route.get("/uri", OrdersController.tenant).middleware("jwt", "claims:https://acme.example/role=admin,a-b"),
     Route.post("/hooks/@name", OrdersController.hook).middleware("public"),
 ]""",
 )
@@ -101,6 +107,31 @@ CONSUMERS = {
     "key-of-acme": {"name": "acme", "metadata": {"scope": "read:orders write:orders", "roles": ["admin"]}},
     "key-of-reader": {"name": "reader", "metadata": {"scope": "read:orders"}},
     "key-of-newcomer": {"name": "newcomer"},
+    "key-of-tenant": {
+        "name": "tenant-1",
+        "metadata": {
+            "scope": "read:orders",
+            "tenant": "t-1",
+            "plan": "silver",
+            "realm_access": {"roles": ["auditor"]},
+            "limit": 5,
+            "https://acme.example/role": "admin",
+            "a-b": True,
+            "iss": "https://evil.example",
+            "sub": "another",
+        },
+    },
+    "key-of-bronze": {
+        "name": "bronze",
+        "metadata": {
+            "scope": "read:orders",
+            "tenant": "t-2",
+            "plan": "bronze",
+            "realm_access": {"roles": []},
+            "limit": "5",
+            "https://acme.example/role": "user",
+        },
+    },
 }
 AUDIENCE, USERS = "orders-api", "orders-users"
 KEY = {"Authorization": "Bearer key-of-acme"}
@@ -242,6 +273,17 @@ def test_scopes_and_roles_of_a_consumer_decide(world, key, statuses):
     requests = [("GET", "/orders", None), ("POST", "/orders", "{}"), ("GET", "/audit", None)]
 
     assert [world.status(method, path, headers, body=body) for method, path, body in requests] == statuses
+
+
+@pytest.mark.parametrize("path", ["/tenant", "/realm", "/uri"])
+def test_claims_that_a_route_requires_come_from_the_metadata(world, path):
+    status, _, claims = world.send("GET", path, {"Authorization": "Bearer key-of-tenant"})
+    assert status == 200, claims
+    assert (claims["tenant"], claims["iss"], claims["sub"]) == ("t-1", world.gateway.issuer, "tenant-1")
+
+    for key in ("bronze", "reader", "newcomer"):
+        rejected = world.send("GET", path, {"Authorization": f"Bearer key-of-{key}"})
+        assert rejected[0] == 403, rejected
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer other"}, {"Authorization": "key-of-acme"}])
@@ -397,6 +439,17 @@ def test_api_key_does_not_reach_an_origin_that_takes_the_token_from_another_head
         # these origins take the token from Authorization: what they reject shows that the key is gone
         assert world.send("GET", "/orders")[2] == {"error": "No token provided"}
         assert world.send("GET", "/orders", {})[1]["content-type"] == "application/problem+json"
+
+
+def test_claims_of_the_settings_come_from_the_metadata(world):
+    settings = {"JWT_REQUIRED_CLAIMS": "department=sales", "JWT_SCOPE_CLAIMS": "permissions.granted"}
+    options = json.loads((world.export("settings", **settings) / "config/policies.json").read_text())["policies"][1]
+    copied = options["handler"]["options"]["claimsFromUser"]
+
+    assert (copied["department"], copied["permissions"]) == ("data.department", "data.permissions")
+    readme = (world.folder / "settings/README.md").read_text()
+    assert '`department` | `"sales"`, or a list with it | `all routes`' in readme
+    assert '"permissions": {"granted": "read:orders write:orders"}' in readme
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,87 @@ def test_scopes_of_a_consumer_reach_the_token(tmp_path):
     assert "`read:orders`" in routes["paths"]["/orders"]["get"]["description"]
 
 
+def copied(policies):
+    (signing,) = (each for each in policies["policies"] if each["name"] == "sign-for-origin")
+    return signing["handler"]["options"].get("claimsFromUser")
+
+
+def test_claims_that_routes_require_reach_the_token(tmp_path):
+    tenant = operation("/tenant", ("read:orders",), claims=("tenant", "sub", "iss=https://gw.example"))
+    others = operation("/others", None, claims=("plan=gold|silver", "app.limit:=5", "urn:a.b", "roles=admin"))
+    _, routes, policies = exported(tmp_path, ORDERS, tenant, others)
+
+    assert copied(policies) == {
+        "scope": "data.scope",
+        "roles": "data.roles",
+        "tenant": "data.tenant",
+        "plan": "data.plan",
+        "app": "data.app",
+        "urn:a.b": 'data["urn:a.b"]',
+    }
+    assert inbound(routes, "/others") == ["authenticate", "sign-for-origin"]
+    described = routes["paths"]["/others"]["get"]["description"]
+    assert 'Requires the claim `plan`: `"gold"` or `"silver"`, or a list with one of them.' in described
+    expected = "Requires the scope `read:orders`.\n\nRequires the claim `tenant`.\n\nRequires the claim `iss`: "
+    assert routes["paths"]["/tenant"]["get"]["description"].startswith(expected)
+    readme = (tmp_path / "README.md").read_text()
+    (example,) = (block for block in readme.split("```json\n")[1:] if '"scope"' in block)
+    assert json.loads(example.partition("```")[0]) == {
+        "scope": "read:orders write:orders",
+        "roles": ["admin"],
+        "tenant": "...",
+        "plan": "gold",
+        "app": {"limit": 5},
+        "urn:a.b": "...",
+    }
+    assert "| `tenant` | any value | `GET /tenant` |" in readme and "| `app.limit` | `5` | `GET /others` |" in readme
+    assert "| `sub`" not in readme and "| `iss`" not in readme
+
+
+def test_claim_of_a_new_route_is_added_to_the_policy_that_is_there(tmp_path):
+    exported(tmp_path, ORDERS)
+    file = tmp_path / POLICIES
+    text = file.read_text().replace('"roles": "data.roles"', '"roles":"data.groups",   "tenant": "data.org"')
+    text = text.replace('"expiresIn": 300,', '"expiresIn":60, "additionalClaims": {"region": "eu"},')
+    file.write_text(text)
+    claims = ("tenant", "region=eu", "plan=gold", "roles=admin", "sub")
+
+    made, _, policies = exported(tmp_path, ORDERS, operation("/plans", (), claims=claims))
+    assert copied(policies) == {
+        "scope": "data.scope",
+        "roles": "data.groups",
+        "tenant": "data.org",
+        "plan": "data.plan",
+    }
+    assert file.read_text() == text.replace('"data.org"', '"data.org",\n            "plan": "data.plan"')
+    assert made.warnings == []
+    expected = ("update", "policy sign-for-origin: it copies the claim plan from a consumer's metadata")
+    assert [part for part in made.parts if "policy" in part[1]] == [expected]
+    assert exported(tmp_path, ORDERS, operation("/plans", (), claims=claims))[0].files == {}
+
+
+def test_policy_that_copies_no_claims_is_a_warning_and_one_of_another_type_is_the_gateways(tmp_path):
+    exported(tmp_path, ORDERS)
+    file, planned = tmp_path / POLICIES, operation("/plans", (), claims=("plan",))
+    text = file.read_text()
+    file.write_text(text.replace("claimsFromUser", "x-claims"))
+    made, _, policies = exported(tmp_path, ORDERS, planned)
+    assert copied(policies) is None and POLICIES not in made.files
+    assert made.warnings == ["policy sign-for-origin has no claimsFromUser, and so no claim plan: is that meant?"]
+
+    file.write_text(text.replace("upstream-zuplo-jwt-auth-inbound", "custom-code-inbound"))
+    made, _, _ = exported(tmp_path, ORDERS, planned)
+    assert (made.files, made.warnings) == ({}, [])
+
+
+def test_claims_of_an_identity_provider_are_not_copied(tmp_path):
+    provider = ("https://idp.test/", None, "https://idp.test/keys")
+    _, _, policies = exported(tmp_path, operation("/plans", (), claims=("plan",)), identity_provider=provider)
+
+    assert [each["name"] for each in policies["policies"]] == ["authenticate-user"]
+    assert "metadata" not in (tmp_path / "README.md").read_text()
+
+
 def test_secret_of_the_gateway_is_added_to_each_request_and_not_written(tmp_path):
     _, routes, policies = exported(tmp_path, ORDERS, HOOK, with_public=True, secret_header="backend-secret")
 

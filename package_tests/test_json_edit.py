@@ -92,6 +92,18 @@ def test_append_adds_to_an_array():
         assert text.text == expected
 
 
+def test_member_in_an_array_is_edited():
+    text = JsonText('{"a": [1, [{}], {"b": {"c": "d"},  "e":[2]}]}')
+    assert text.get(["a", 2, "b", "c"]) == "d" and text.get(["a", 0]) == 1
+    assert [text.get(["a", *each]) for each in ([3], ["b"], [2, 0], [0, 0])] == [MISSING] * 4
+
+    text.set(["a", 2, "b", "x"], True)
+    text.set(["a", 1, 0, "y"], 3)
+    text.remove(["a", 2, "e"])
+    assert text.value == {"a": [1, [{"y": 3}], {"b": {"c": "d", "x": True}}]}
+    assert '{"b": {"c": "d", "x": true}}' in text.text
+
+
 def test_line_ends_tabs_and_a_byte_order_mark_are_kept():
     text = edited('\ufeff{\r\n\t"a": 1\r\n}\r\n')
     text.set(["b"], {"c": 2})

@@ -334,6 +334,8 @@ def sign_token(gateway: Gateway, request: Forwarded, options: dict[str, Any]) ->
     user, selectors = request.user, options.get("claimsFromUser", {})
     if selectors and user is None:
         raise Rejected(401, "claimsFromUser needs an authenticated user")
+    if taken := set(selectors) & {"iss", "aud", "exp", "nbf", "iat", "jti"}:
+        raise ValueError(f"the gateway sets {sorted(taken)} itself")
     claims = {name: _selected(user, selector) for name, selector in selectors.items()}
     token = gateway.token(
         **{
@@ -412,10 +414,10 @@ def _only(value: dict[str, Any], *known: str) -> dict[str, Any]:
 
 
 def _selected(user: User | None, selector: str) -> Any:
-    """Return what a selector such as ``data.scope`` finds in the user; ``None`` without it."""
-    if not re.fullmatch(r"\w+(\.\w+)*", selector):
+    """Return what a selector such as ``data.scope`` or ``data["a.b"]`` finds in the user; ``None`` without it."""
+    if not re.fullmatch(r'\w+(\.\w+|\["[^"\\]+"\])*', selector):
         raise ValueError(f"unknown selector {selector}")
     value: Any = vars(user)
-    for name in selector.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
+    for name, quoted in re.findall(r'(\w+)|\["(.*?)"\]', selector):
+        value = value.get(name or quoted) if isinstance(value, dict) else None
     return value

@@ -4,6 +4,9 @@ import json
 import re
 from typing import Any
 
+from . import gateway_claims
+from .gateway_claims import Requirement
+
 RUNTIME = """import { JwtServicePlugin, RuntimeExtensions } from "@zuplo/runtime";
 
 // Signs tokens for the origin, and publishes their keys at /__zuplo/issuer/.well-known/jwks.json
@@ -116,14 +119,23 @@ PASSED = """The gateway authenticates callers by the token of an identity provid
 verifies it again."""
 CONSUMERS = """## Grant scopes to a consumer
 
-Put them into the metadata of the consumer of an API key. The policy `{sign}` copies `scope` and `roles` into the token:
+Put them into the metadata of the consumer of an API key. The policy `{sign}` copies
+{copied} into the token:
 
 ```json
-{{ "scope": "read:orders write:orders", "roles": ["admin"] }}
+{metadata}
 ```
 
 `sub` in the token is the name of the consumer. A consumer without metadata has no scopes, and receives 403 on routes
 that require one."""
+REQUIRED = """
+
+## Give a consumer the claims that routes require
+
+The policy copies them from the metadata too, as in the example above. Without them, the origin rejects the requests of
+a consumer:
+
+{table}"""
 USERS = """## Grant scopes to a user
 
 The identity provider grants them: the origin reads scopes and claims of the token that passes through."""
@@ -142,11 +154,15 @@ def others(
     token_header: tuple[str, str] | None,
     slug: str,
     sign: str,
+    required: list[tuple[str, Requirement]],
+    scope_claim: str,
 ) -> dict[str, str]:
     """Return the text of each file but those with routes and policies, by its path.
 
     ``settings`` are rows of the README's table, ``guarded`` are method and path of routes without parameters. With
     ``token_header`` (header and scheme), callers send the token of an identity provider; otherwise they send API keys.
+    ``required`` are the claims that routes require, each with the name of the route;
+    ``scope_claim`` is the one with scopes.
     """
     is_signed = token_header is None
     authentication = (
@@ -173,10 +189,21 @@ def others(
             title=title,
             what=SIGNED if is_signed else PASSED,
             settings="\n".join(f"| {where} | `{name}` | `{value}` |" for where, name, value in settings),
-            authentication=CONSUMERS.format(sign=sign) if is_signed else USERS,
+            authentication=_consumers(sign, required, scope_claim) if is_signed else USERS,
         ),
     }
     return files | ({"modules/zuplo.runtime.ts": RUNTIME} if is_signed else {})
+
+
+def _consumers(sign: str, required: list[tuple[str, Requirement]], scope_claim: str) -> str:
+    """Return what the README says on the metadata of consumers."""
+    metadata = gateway_claims.metadata([each for _, each in required], scope_claim)
+    *others, last = [f"`{name}`" for name in metadata]
+    lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in metadata.items()]
+    shown = f"{{ {', '.join(lines)} }}" if len(lines) == 2 else "{\n  " + ",\n  ".join(lines) + "\n}"
+    text = CONSUMERS.format(sign=sign, copied=f"{', '.join(others)} and {last}", metadata=shown)
+    table = gateway_claims.table(required)
+    return text + (REQUIRED.format(table=table) if table else "")
 
 
 _TYPESCRIPT = {

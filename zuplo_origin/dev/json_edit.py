@@ -13,16 +13,16 @@ _SCALAR = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null")
 
 @dataclass
 class _Value:
-    """A value in the text: from ``start`` to ``end``, with its members if it is an object."""
+    """A value in the text: from ``start`` to ``end``, with its members, by name in an object, by number in an array."""
 
     start: int
     end: int = 0
-    members: "dict[str, _Member] | None" = None
+    members: "dict[str | int, _Member] | None" = None
 
 
 @dataclass
 class _Member:
-    """A member of an object: its name begins at ``start``."""
+    """A member of an object, whose name begins at ``start``, or of an array."""
 
     start: int
     value: _Value
@@ -40,7 +40,7 @@ class JsonText:
         if not isinstance(self.value, dict):
             raise ValueError("it is not a JSON object")
 
-    def insert(self, path: Sequence[str], value: Any, before: str) -> None:
+    def insert(self, path: Sequence[str | int], value: Any, before: str) -> None:
         """Add the member at ``path``, which is not there yet, in front of its object's member ``before``."""
         holder = self._find(path[:-1])
         members = holder.members or {}
@@ -50,10 +50,10 @@ class JsonText:
         text = f"{name}: {self._spelled(value, len(path), is_spread)},{between if is_spread else ' '}"
         self._replace(at, at, text)
 
-    def set(self, path: Sequence[str], value: Any) -> None:
+    def set(self, path: Sequence[str | int], value: Any) -> None:
         """Set the member at ``path``, and add the objects on the way to it."""
         for length in range(1, len(path)):
-            if not isinstance(self.get(path[:length]), dict):
+            if not isinstance(self.get(path[:length]), list if isinstance(path[length], int) else dict):
                 rest: Any = value
                 for name in reversed(path[length:]):
                     rest = {name: rest}
@@ -61,7 +61,7 @@ class JsonText:
                 return
         self._put(path, value)
 
-    def update(self, path: Sequence[str], value: Any) -> None:
+    def update(self, path: Sequence[str | int], value: Any) -> None:
         """Make the member at ``path`` equal to ``value``, and change only the members in it that differ.
 
         Members whose names begin with ``x-`` are kept.
@@ -75,7 +75,7 @@ class JsonText:
         elif present is MISSING or not _is_same(present, value):
             self.set(path, value)
 
-    def remove(self, path: Sequence[str]) -> None:
+    def remove(self, path: Sequence[str | int]) -> None:
         """Remove the member at ``path``, with its comma. Does nothing if there is none."""
         if self.get(path) is MISSING:
             return
@@ -90,16 +90,19 @@ class JsonText:
             start, end = members[index - 1].value.end, members[index].value.end
         self._replace(start, end, "")
 
-    def get(self, path: Sequence[str]) -> Any:
+    def get(self, path: Sequence[str | int]) -> Any:
         """Return the value at ``path``; ``MISSING`` if there is none."""
         value: Any = self.value
         for name in path:
-            if not isinstance(value, dict) or name not in value:
+            is_there = (
+                name in value if isinstance(value, dict) else isinstance(value, list) and name in range(len(value))
+            )
+            if not is_there:
                 return MISSING
             value = value[name]
         return value
 
-    def append(self, path: Sequence[str], value: Any) -> None:
+    def append(self, path: Sequence[str | int], value: Any) -> None:
         """Append ``value`` to the array at ``path``."""
         if not self.get(path):
             self._put(path, [value])
@@ -111,7 +114,7 @@ class JsonText:
         end = found.start + 1 + len(inside.rstrip())
         self._replace(end, end, f",{between}{self._spelled(value, len(path) + 1, is_spread)}")
 
-    def _put(self, path: Sequence[str], value: Any) -> None:
+    def _put(self, path: Sequence[str | int], value: Any) -> None:
         holder = self._find(path[:-1])
         members = holder.members or {}
         depth = len(path)
@@ -152,7 +155,7 @@ class JsonText:
         self.text = self.text[:start] + text + self.text[end:]
         self.__post_init__()
 
-    def _find(self, path: Sequence[str]) -> _Value:
+    def _find(self, path: Sequence[str | int]) -> _Value:
         found = _parse(self.text)
         for name in path:
             found = (found.members or {})[name].value
@@ -195,16 +198,15 @@ def _value(text: str, at: int) -> _Value:
     if text[at] == '"':
         found.end = scanstring(text, at + 1)[1]
     elif text[at] in "{[":
-        found.members = {} if text[at] == "{" else None
+        is_object, found.members = text[at] == "{", {}
         at = _skip(text, at + 1)
         while text[at] not in "}]":
-            start = at
-            if found.members is not None:
+            start, name = at, len(found.members)
+            if is_object:
                 name, at = scanstring(text, at + 1)
                 at = _skip(text, _skip(text, at) + 1)
             value = _value(text, at)
-            if found.members is not None:
-                found.members[name] = _Member(start, value)
+            found.members[name] = _Member(start, value)
             at = _skip(text, value.end)
             if text[at] == ",":
                 at = _skip(text, at + 1)

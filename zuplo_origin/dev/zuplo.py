@@ -9,7 +9,8 @@ from typing import Any
 
 from zuplo_origin.openapi.description import ERROR, JSON, Operation, described, tags
 
-from . import gateway_files
+from . import gateway_claims, gateway_files
+from .gateway_claims import Requirement
 from .json_edit import MISSING, JsonText
 
 ROUTES, POLICIES = "config/routes.oas.json", "config/policies.json"
@@ -17,6 +18,7 @@ AUTHENTICATE, AUTHENTICATE_USER = "authenticate", "authenticate-user"
 SIGN, REMOVE_KEY, ADD_SECRET = "sign-for-origin", "remove-api-key", "add-backend-secret"
 """The names of the policies: authenticate a caller by API key or by the token of an identity provider, sign a token for
 the origin, remove the API key, and add the gateway's secret."""
+SIGN_TYPE = "upstream-zuplo-jwt-auth-inbound"
 SCOPES = "x-origin-scopes"
 """The member of an exported operation that lists the scopes of the origin's route. It marks what this export owns."""
 OWNED = (
@@ -47,6 +49,7 @@ class Gateway:
     ``prefix`` are the header and the scheme of the token. ``secret_header`` is the header of ``GATEWAY_SECRET``,
     ``None`` without one. With ``identity_provider`` (issuer, audience, URL of its key set), the token of an identity
     provider passes through the gateway; otherwise the gateway authenticates callers by API key and signs a token.
+    ``required`` are claims that the origin requires of every token, and ``scope_claim`` is where it looks up scopes.
     """
 
     title: str
@@ -56,22 +59,41 @@ class Gateway:
     prefix: str = "Bearer"
     secret_header: str | None = None
     identity_provider: tuple[str, str | None, str] | None = None
+    required: tuple[Requirement, ...] = ()
+    scope_claim: str = "scope"
 
     def inbound(self, operation: Operation) -> list[str]:
         """Return the names of the inbound policies of an exported route."""
         names = []
-        if operation.scopes is not None:
+        if operation.is_guarded:
             names = [AUTHENTICATE_USER] if self.identity_provider else [AUTHENTICATE, SIGN]
             if not self.identity_provider and self.header.lower() != "authorization":
                 names.append(REMOVE_KEY)  # otherwise the token replaces the key
         return names + ([ADD_SECRET] if self.secret_header else [])
 
-    def policy(self, name: str) -> dict[str, Any]:
-        """Return the entry of a policy in ``policies.json``."""
+    def requirements(self, exported: list[Operation]) -> list[tuple[str, Requirement]]:
+        """Return the claims that the origin requires of tokens that the gateway signs, each with the route's name."""
+        if self.identity_provider is not None:
+            return []
+        found = [("all routes", each) for each in self.required]
+        for operation in exported:
+            name = _name(operation.method, operation.path)
+            found += [(name, each) for text in operation.claims or () if (each := Requirement.of(text))]
+        return found
+
+    def copied(self, exported: list[Operation]) -> dict[str, str]:
+        """Return the claims that the signing policy must copy for these routes, each with its selector."""
+        required = [each for _, each in self.requirements(exported)]
+        if self.scope_claim != "scope" and any(operation.scopes for operation in exported):
+            required.append(Requirement(self.scope_claim))
+        return gateway_claims.selectors(required)
+
+    def policy(self, name: str, claims: dict[str, str]) -> dict[str, Any]:
+        """Return the entry of a policy in ``policies.json``. ``claims`` are to be copied, each with its selector."""
         return {
             AUTHENTICATE: self._authenticate,
             AUTHENTICATE_USER: self._authenticate_user,
-            SIGN: self._sign,
+            SIGN: lambda: self._sign(claims),
             REMOVE_KEY: self._remove_key,
             ADD_SECRET: self._add_secret,
         }[name]()
@@ -87,11 +109,11 @@ class Gateway:
         options |= {"authHeader": self.header} if self.header.lower() != "authorization" else {}
         return _policy(AUTHENTICATE_USER, "open-id-jwt-auth-inbound", "OpenIdJwtInboundPolicy", options)
 
-    def _sign(self) -> dict[str, Any]:
+    def _sign(self, claims: dict[str, str]) -> dict[str, Any]:
         options: dict[str, Any] = {"audience": self.audience} if self.audience else {}
         options |= {"headerName": self.header, "tokenPrefix": self.prefix, "expiresIn": 300}
-        options["claimsFromUser"] = {"scope": "data.scope", "roles": "data.roles"}
-        return _policy(SIGN, "upstream-zuplo-jwt-auth-inbound", "UpstreamZuploJwtAuthInboundPolicy", options)
+        options["claimsFromUser"] = {"scope": "data.scope", "roles": "data.roles"} | claims
+        return _policy(SIGN, SIGN_TYPE, "UpstreamZuploJwtAuthInboundPolicy", options)
 
     def _remove_key(self) -> dict[str, Any]:
         """Return the policy that keeps the API key from the origin: `api-key-inbound` passes it on."""
@@ -126,7 +148,7 @@ def reason_to_leave_out(operation: Operation, with_public: bool) -> str | None:
         return NEVER[operation.group]
     if any(each["schema"].get("pattern") == MATCHES_SLASHES for each in operation.parameters):
         return "its last parameter matches slashes, which OpenAPI cannot describe: add it to the gateway by hand"
-    if operation.scopes is not None or (operation.is_public and with_public):
+    if operation.is_guarded or (operation.is_public and with_public):
         return None
     if operation.is_public:
         return "it is public: export it with --public"
@@ -160,10 +182,12 @@ def export(
         gateway.title,
         gateway.version,
         _settings(gateway),
-        [(each.method.upper(), each.path) for each in exported if each.scopes is not None and not each.parameters],
+        [(each.method.upper(), each.path) for each in exported if each.is_guarded and not each.parameters],
         (gateway.header, gateway.prefix) if provider else None,
         slug(gateway.title),
         SIGN,
+        gateway.requirements(exported),
+        gateway.scope_claim,
     )
     made.files |= {path: text for path, text in others.items() if not os.path.lexists(folder / path)}
     for path in made.files:
@@ -331,6 +355,10 @@ def _described(operation: Operation, origin: dict[str, Any]) -> dict[str, Any]:
     paragraphs = [operation.description] if operation.description else []
     if operation.scopes:
         paragraphs.append(f"Requires the scope {' '.join(f'`{scope}`' for scope in operation.scopes)}.")
+    for each in filter(None, map(Requirement.of, operation.claims or ())):
+        if each.accepted == () and each.claim in gateway_claims.REGISTERED:
+            continue  # each token has it
+        paragraphs.append(f"Requires the claim `{each.path}`" + (f": {each.values}." if each.accepted != () else "."))
     if paragraphs:
         made["description"] = "\n\n".join(paragraphs)
     return made | {SCOPES: list(operation.scopes or ())}
@@ -372,13 +400,36 @@ def _warn_of_policies(present: dict[str, Any], operation: Operation, gateway: Ga
 
 
 def _update_policies(text: JsonText, exported: list[Operation], gateway: Gateway, made: Export) -> None:
-    """Add the policies that the exported routes name. Those that exist are the gateway's."""
-    present = {each.get("name") for each in text.value.get("policies", []) if isinstance(each, dict)}
+    """Add the policies that the exported routes name. Those that exist are the gateway's, but for missing claims."""
+    present = {each.get("name"): at for at, each in enumerate(text.value.get("policies", [])) if isinstance(each, dict)}
     names = dict.fromkeys(name for operation in exported for name in gateway.inbound(operation))
+    claims = gateway.copied(exported)
     for name in names:
         if name not in present:
-            text.append(["policies"], gateway.policy(name))
+            text.append(["policies"], gateway.policy(name, claims))
             made.parts.append(("add", f"policy {name}"))
+        elif name == SIGN:
+            _add_claims(text, present[name], claims, made)
+
+
+def _add_claims(text: JsonText, at: int, claims: dict[str, str], made: Export) -> None:
+    """Add the required claims that the policy ``at`` this place does not set. Those that it sets are the gateway's.
+
+    A policy without ``claimsFromUser`` gets a warning instead: with it, the gateway rejects callers that it does not
+    authenticate.
+    """
+    path: list[str | int] = ["policies", at, "handler", "options"]
+    if text.get(["policies", at, "policyType"]) != SIGN_TYPE:
+        return  # a policy of the gateway's own, which may set any claim
+    copied, fixed = text.get([*path, "claimsFromUser"]), text.get([*path, "additionalClaims"])
+    for claim, selector in claims.items():
+        if any(isinstance(each, dict) and claim in each for each in (copied, fixed)):
+            continue
+        if isinstance(copied, dict):
+            text.set([*path, "claimsFromUser", claim], selector)
+            made.parts.append(("update", f"policy {SIGN}: it copies the claim {claim} from a consumer's metadata"))
+        else:
+            made.warnings.append(f"policy {SIGN} has no claimsFromUser, and so no claim {claim}: is that meant?")
 
 
 def _route(inbound: list[str]) -> dict[str, Any]:

@@ -41,7 +41,12 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. ``scopes`` is ``None`` if the route has no guard, ``model`` if the action takes none."""
+    """One method of one path.
+
+    ``scopes`` is ``None`` if the route has no guard, ``model`` if the action takes none. ``claims`` are the
+    requirements of the middleware ``claims``; ``None`` without it. ``caller`` are the models of claims that the action
+    takes.
+    """
 
     path: str
     method: str
@@ -51,7 +56,8 @@ class Operation:
     description: str
     parameters: tuple[dict[str, Any], ...]
     scopes: tuple[str, ...] | None
-    requires_claims: bool = False
+    claims: tuple[str, ...] | None = None
+    caller: tuple[Any, ...] = ()
     is_public: bool = False
     is_deprecated: bool = False
     model: Any = None
@@ -61,6 +67,11 @@ class Operation:
     example: Any = None
     about: str = ""
     """The docstring of the controller."""
+
+    @property
+    def is_guarded(self) -> bool:
+        """True if the route requires a token: ``claims`` does so without ``jwt`` too."""
+        return self.scopes is not None or self.claims is not None
 
     @property
     def tag(self) -> str:
@@ -82,12 +93,17 @@ def operations(routes: list[Any]) -> list[Operation]:
 
 def scopes_of_route(route: Any) -> tuple[str, ...] | None:
     """Return the scopes that ``route`` requires; ``None`` if it has no guard."""
-    scopes: tuple[str, ...] | None = None
+    return _arguments(route, GUARD)
+
+
+def _arguments(route: Any, wanted: str) -> tuple[str, ...] | None:
+    """Return the arguments of the middleware ``wanted`` of ``route``; ``None`` if the route does not have it."""
+    found: tuple[str, ...] | None = None
     for specification in route.get_middlewares():
         key, _, arguments = specification.partition(":")
-        if key == GUARD:
-            scopes = (*(scopes or ()), *(scope for scope in arguments.split(",") if scope))
-    return scopes
+        if key == wanted:
+            found = (*(found or ()), *(each for each in arguments.split(",") if each))
+    return found
 
 
 def operation_id(method: str, path: str) -> str:
@@ -128,7 +144,8 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         description.strip(),
         parameters + tuple(dict(parameter) for parameter, _ in headers),
         scopes_of_route(route),
-        CLAIMS in middleware or bool(route.request_models),
+        _arguments(route, CLAIMS),
+        tuple(route.request_models),
         "public" in middleware,
         getattr(action, "__deprecated__", None) is not None,
         route.model,
@@ -308,9 +325,10 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
         statuses.add(422)
     if any(each.content_type not in (None, UNKNOWN, "text/html") for each in operation.responses):
         statuses.add(503)  # as a stream or a file, beyond WEB_STREAMS
-    if operation.scopes is not None or operation.requires_claims:
+    if operation.is_guarded or operation.caller:
         made["security"] = [{SCHEME: list(operation.scopes or ())}]
-        statuses |= {401, 503} | ({403} if operation.scopes or operation.requires_claims else set())
+        can_lack = operation.scopes or operation.claims is not None or operation.caller
+        statuses |= {401, 503} | ({403} if can_lack else set())
     responses: Document = {str(each): {"$ref": f"#/components/responses/{each}"} for each in statuses}
     for response in operation.responses:
         responses[str(response.status)] = _declared(response, schemas)

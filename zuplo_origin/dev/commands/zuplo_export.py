@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from zuplo_origin.commands.base import PlainCommand
+from zuplo_origin.dev.gateway_claims import Requirement
 from zuplo_origin.dev.zuplo import Export, Gateway, export, read, slug
 from zuplo_origin.jwks.fetch import DISCOVERY
 
@@ -72,7 +73,19 @@ class ZuploExportCommand(PlainCommand):
             if issuer.jwks_url == DISCOVERY:
                 raise ValueError("--identity user: name the URL of the key set in JWKS_URL; discovery is not enough")
             provider = (issuer.name, audience, issuer.jwks_url)
-        return Gateway(name, version, audience, settings.header, settings.scheme, secret_header, provider)
+        required = tuple(Requirement(path, accepted) for path, accepted in issuer.required_claims.items())
+        scopes = settings.scope_claims
+        return Gateway(
+            name,
+            version,
+            audience,
+            settings.header,
+            settings.scheme,
+            secret_header,
+            provider,
+            required,
+            "scope" if "scope" in scopes else scopes[0],
+        )
 
     def _print(self, folder: Path, made: Export) -> None:
         is_written = not self.option("check") and not self.option("dry-run")
