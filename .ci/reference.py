@@ -142,7 +142,7 @@ def decorators() -> str:
     for name in openapi.__all__:
         function = getattr(openapi, name)
         signature = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
-        parameters = str(signature).replace("typing.", "")
+        parameters = str(signature).replace("typing.", "").replace("collections.abc.", "")
         text = code(inspect.getdoc(function) or "")
         parts += [f"## @{name}", f"```text\nfrom zuplo_origin.openapi import {name}\n\n@{name}{parameters}\n```", text]
     return "\n\n".join(parts)

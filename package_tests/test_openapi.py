@@ -2,6 +2,7 @@
 
 import pytest
 from masonite.controllers import Controller
+from masonite.request import Request
 from masonite.response import Response
 from masonite.routes import Route
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
@@ -24,7 +25,7 @@ class ThingController(Controller):
         """
         return {}
 
-    def store(self):
+    def store(self, request: Request):
         return {}
 
 
@@ -51,7 +52,7 @@ def test_guarded_route_has_the_security_scheme_and_the_guards_errors(described):
 
     assert described["components"]["securitySchemes"]["gateway"]["scheme"] == "bearer"
     assert operation["security"] == [{"gateway": []}]
-    assert set(operation["responses"]) == {"200", "400", "401", "404", "500", "503"}
+    assert set(operation["responses"]) == {"200", "400", "401", "500", "503"}
     assert operation["summary"] == "Return the claims of the caller's token"
 
 
@@ -87,6 +88,7 @@ def test_operation_has_parameters_body_and_docstring_of_the_action():
     assert part["parameters"][0]["schema"] == {"type": "integer", "format": "int64", "minimum": 0}
     assert (part["summary"], part["description"]) == ("Show a thing", "Whole, or a part of it.")
     assert part["operationId"] != whole["operationId"]
+    assert "404" in part["responses"] and "404" not in document["paths"]["/things"]["post"]["responses"]
     store = document["paths"]["/things"]["post"]
     assert "*/*" in store["requestBody"]["content"] and {"408", "413", "415"} <= set(store["responses"])
     assert set(document["paths"]["/things/{id}"]) == {"get", "put", "delete"}

@@ -109,7 +109,7 @@ class OrderController(Controller):
         yield "a"
 
     @responds(201)
-    def other(self, response: Response) -> dict:
+    def other(self, request: Request, response: Response) -> dict:
         return response.json({"accepted": True}, status=202)
 
     @responds(201)
@@ -320,7 +320,7 @@ def test_status_that_does_not_exist_cannot_be_declared(status):
         responds(status)
 
 
-@pytest.mark.parametrize("types", [(), ("csv",), ("text/",), ("/csv",), ("Text/CSV",), ("text/csv; charset=utf-8",)])
+@pytest.mark.parametrize("types", [("csv",), ("text/",), ("/csv",), ("Text/CSV",), ("text/csv; charset=utf-8",)])
 def test_content_type_that_does_not_exist_cannot_be_declared(types):
     with pytest.raises(ValueError, match="text/csv"):
         accepts(*types)

@@ -15,7 +15,7 @@ from masonite.routes import HTTPRoute
 from masonite.routes import Router as MasoniteRouter
 from masonite.utils.collections import flatten
 
-from .actions import accepted_types, success_status
+from .actions import accepted_types, reads_no_body, success_status
 from .content import size_of
 from .errors import HttpException, MethodNotAllowedException, RouteNotFoundException
 from .typed import models_of
@@ -406,6 +406,11 @@ class Router(MasoniteRouter):
             route.model, route.request_models = models_of(getattr(action, "__func__", action))
         except TypeError as error:
             raise RouteError(f"{route.url}: {error}") from None
+        if route.model is not None and reads_no_body(action) and {"post", "put", "patch"} & set(route.request_method):
+            name = route.model.__name__
+            raise RouteError(
+                f"{route.url}: @accepts() declares no body, but {name} is read from it; remove one of them"
+            )
         route.success_status, route.accepted_types = success_status(action), accepted_types(action)
         route.body_limit = None
         keys = {each.partition(":")[0] for each in route.get_middlewares()}

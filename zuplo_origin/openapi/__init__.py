@@ -1,5 +1,5 @@
 """The API description, generated from the routes, their controllers, and the types of their actions."""
 
-from zuplo_origin.http.actions import accepts, responds
+from zuplo_origin.http.actions import accepts, reads_header, responds
 
-__all__ = ["accepts", "responds"]
+__all__ = ["accepts", "reads_header", "responds"]

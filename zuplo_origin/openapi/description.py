@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,11 +14,13 @@ from zuplo_origin.http.actions import (
     DeclaredResponse,
     accepted_types,
     example_of_body,
+    reads_no_body,
     request_headers,
     responses_of,
 )
 from zuplo_origin.http.errors import phrase
 from zuplo_origin.http.routing import RoutePattern, Router
+from zuplo_origin.http.typed import takes_request
 from zuplo_origin.jwt.reasons import Reason
 
 from .schemas import INPUT, MISSING, OUTPUT, Schemas, referred
@@ -45,7 +47,7 @@ class Operation:
 
     ``scopes`` is ``None`` if the route has no guard, ``model`` if the action takes none. ``claims`` are the
     requirements of the middleware ``claims``; ``None`` without it. ``caller`` are the models of claims that the action
-    takes.
+    takes. ``reads_body`` is false for an action to which no body can come.
     """
 
     path: str
@@ -62,6 +64,7 @@ class Operation:
     is_deprecated: bool = False
     model: Any = None
     accepted: tuple[str, ...] = ()
+    reads_body: bool = True
     responses: tuple[DeclaredResponse, ...] = (DeclaredResponse(200, Any),)
     errors: tuple[int, ...] = ()
     example: Any = None
@@ -150,11 +153,18 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         getattr(action, "__deprecated__", None) is not None,
         route.model,
         accepted_types(action),
+        _reads_body(route, kind, action),
         _responses(action),
         tuple(errors),
         example_of_body(action),
         inspect.cleandoc(kind.__dict__.get("__doc__") or "").replace("``", "`"),
     )
+
+
+def _reads_body(route: Any, controller: type, action: Any) -> bool:
+    if reads_no_body(action):
+        return False
+    return bool(route.model is not None or accepted_types(action) or takes_request(action) or takes_request(controller))
 
 
 def _responses(action: Any) -> tuple[DeclaredResponse, ...]:
@@ -164,7 +174,7 @@ def _responses(action: Any) -> tuple[DeclaredResponse, ...]:
     for index, each in enumerate(declared):
         if each.status < 400:
             if each.model is None and each.content_type is None and _may_have_content(each.status):
-                filled = DeclaredResponse(each.status, returned.model, each.description, returned.content_type)
+                filled = replace(each, model=returned.model, content_type=returned.content_type)
                 return (*declared[:index], filled, *declared[index + 1 :])
             return declared
     return (returned, *declared)
@@ -309,15 +319,18 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
         made["description"] = operation.description
     if operation.is_deprecated:
         made["deprecated"] = True
-    statuses = {400, 404, 500, *operation.errors}
+    statuses = {400, 500, *operation.errors}
     parameters = list(operation.parameters)
+    if any(each["in"] == "path" for each in parameters):
+        statuses.add(404)  # of any other path, only the action knows
     if any(each.status == 428 for each in operation.responses):
-        parameters.append(_IF_MATCH)
         statuses.add(412)
-    if operation.method in WITH_BODY:
+        if not any(each["name"].lower() == "if-match" for each in parameters):
+            parameters.append(_IF_MATCH)
+    if operation.method in WITH_BODY and operation.reads_body:
         made["requestBody"] = _body(operation, schemas)
         statuses |= {408, 413, 415, 503}
-    elif operation.model is not None:
+    elif operation.method not in WITH_BODY and operation.model is not None:
         parameters += _query(schemas.of(operation.model, INPUT) or {}, schemas)
     if parameters:
         made["parameters"] = parameters
@@ -337,14 +350,16 @@ def _described(operation: Operation, schemas: Schemas) -> Document:
 
 
 def _body(operation: Operation, schemas: Schemas) -> Document:
+    schema: Any = {} if operation.model is None else schemas.of(operation.model, INPUT) or {}
     if operation.accepted:
-        schema: Any = schemas.of(operation.model, INPUT) if operation.model is not None else None
         example = {} if operation.example is None else {"example": operation.example}
-        content = {each: {"schema": schema or _raw(each)} | example for each in operation.accepted}
+        content = {
+            each: (_json(schema, schemas) if schema and _is_json(each) else {"schema": schema or _raw(each)}) | example
+            for each in operation.accepted
+        }
         return {"required": True, "content": content}
     if operation.model is None:
-        return {"content": {"*/*": {"schema": {}}}}
-    schema = schemas.of(operation.model, INPUT) or {}
+        return {"content": {UNKNOWN: {"schema": {}}}}
     content = {JSON: _json(schema, schemas)}
     if all(_is_flat(each) for each in schemas.resolved(schema).get("properties", {}).values()):
         content[FORM] = {"schema": schema}
@@ -353,11 +368,15 @@ def _body(operation: Operation, schemas: Schemas) -> Document:
 
 def _raw(content_type: str) -> Document:
     """Return the schema of a body that the action reads itself."""
-    if content_type == JSON or content_type.endswith("+json"):
+    if _is_json(content_type):
         return {}
     if content_type in ("multipart/form-data", FORM):
         return {"type": "object"}
     return {"type": "string"} if content_type.startswith("text/") else {}
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type == JSON or content_type.endswith("+json")
 
 
 def _is_flat(schema: Document) -> bool:
@@ -390,10 +409,15 @@ def _without_null(schema: Document) -> Document:
 
 def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
     """Return the Response Object of a declared response (OpenAPI 3.1, section 4.8.17)."""
+    headers = {name: _header(description) for name, description in response.headers}
     if response.status >= 400 and response.model is None and response.content_type is None:
-        if response.description is None:
+        if response.description is None and not headers:
             return {"$ref": f"#/components/responses/{response.status}"}
-        return _error_response(response.status) | {"description": response.description}
+        error = _error_response(response.status)
+        error |= {"description": response.description} if response.description else {}
+        declared = {name.lower() for name in headers}
+        headers |= {name: each for name, each in error.get("headers", {}).items() if name.lower() not in declared}
+        return error | ({"headers": headers} if headers else {})
     made: Document = {
         "description": response.description or f"{_SUCCESS.get(response.status) or phrase(response.status)}."
     }
@@ -402,7 +426,7 @@ def _declared(response: DeclaredResponse, schemas: Schemas) -> Document:
         made["content"] = {response.content_type: {"schema": schema or _raw(response.content_type)}}
     elif response.model is not None and response.status not in (204, 205, 304):
         made["content"] = {JSON: _json(schema or {}, schemas)}
-    return made
+    return made | ({"headers": headers} if headers else {})
 
 
 def _json(schema: Document, schemas: Schemas) -> Document:

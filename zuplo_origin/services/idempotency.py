@@ -44,8 +44,9 @@ _ATTEMPTS = 10
 _PARAMETER = {
     "name": HEADER,
     "in": "header",
-    "description": "A key of the client's choice. A request with the same key gets the response of the first one.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "description": "A key of the client's choice, of 1 to 255 printable ASCII characters. A request with the same key "
+    "gets the response of the first one.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 
