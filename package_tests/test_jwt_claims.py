@@ -3,6 +3,9 @@
 from functools import lru_cache
 
 import pytest
+from masonite.controllers import Controller
+from masonite.request import Request
+from masonite.response import Response
 from masonite.routes import Route
 
 from package_tests.project.app.controllers.ProtectedController import ProtectedController
@@ -239,6 +242,23 @@ def test_invalid_requirement_of_a_route_is_an_error_at_start():
 def test_claims_middleware_rejects_without_the_guard_too():
     assert respond(["claims:roles=admin"], None).status == 401
     assert respond(["claims:roles=admin"], {"roles": ["user"]}).status == 403
+
+
+class CachedController(Controller):
+    def show(self, request: Request, response: Response):
+        response.header("Cache-Control", "public")
+        return {"roles": request.user()["roles"]}
+
+
+@pytest.mark.parametrize("middleware", [["jwt"], ["claims:roles=admin"], ["jwt", "claims:roles=admin"]])
+def test_action_behind_each_guard_has_the_claims_and_a_response_that_is_not_stored(middleware):
+    made = application(*middleware)
+    made.make("router").add(Route.get("/cached", CachedController.show).middleware(*middleware))
+    token = GATEWAY.token(roles=["admin"])
+    response = request(made, "GET", "/cached", {"Authorization": f"Bearer {token}"})
+
+    assert (response.status, response.json) == (200, {"roles": ["admin"]})
+    assert response.headers["cache-control"] == "no-store"
 
 
 def test_required_claims_and_scope_claims_are_settings():

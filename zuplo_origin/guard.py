@@ -178,7 +178,8 @@ def check_scopes(scopes: Sequence[str]) -> None:
 class ClaimsMiddleware:
     """Registered in the Kernel as ``claims``: ``.middleware("jwt", "claims:roles=admin")`` requires claims.
 
-    Requirements are written as in ``JWT_REQUIRED_CLAIMS``. A token that lacks one gets 403.
+    Requirements are written as in ``JWT_REQUIRED_CLAIMS``. A token that lacks one gets 403. It guards a route without
+    ``jwt`` too.
     """
 
     before_body = True
@@ -195,6 +196,7 @@ class ClaimsMiddleware:
         guard = request.app.make("guard")
         try:
             claims = guard.verify(request)
+            request.set_user(claims)
         except Rejected as rejected:
             return guard.reject(request, response, rejected)
         for requirement in requirements:
@@ -204,4 +206,5 @@ class ClaimsMiddleware:
         return request
 
     def after(self, request: Any, response: Any, *requirements: str) -> Any:
+        response.header("Cache-Control", "no-store")  # as JWTAuthMiddleware does
         return request
