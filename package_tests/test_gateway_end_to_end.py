@@ -21,12 +21,14 @@ ORDERS = Controller(
     """
 import time
 from pathlib import Path
+from typing import Literal
 
 from masonite.controllers import Controller
 from masonite.request import Request
 from masonite.response import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from zuplo_origin.claims import Claims
 from zuplo_origin.openapi import accepts, responds
 
 GO_ON = Path(__file__).parents[2] / "go-on"
@@ -39,6 +41,12 @@ class NewOrder(BaseModel):
 
 class Order(NewOrder):
     id: int
+
+
+class Caller(Claims):
+    tenant: str
+    plan: Literal["gold", "silver"]
+    uri: str = Field("user", alias="https://acme.example/role")
 
 
 class OrdersController(Controller):
@@ -81,6 +89,9 @@ class OrdersController(Controller):
     def tenant(self, request: Request):
         return request.user()
 
+    def caller(self, caller: Caller, request: Request):
+        return request.user()
+
     def status(self):
         return {"open": True}
 
@@ -97,6 +108,7 @@ class OrdersController(Controller):
     Route.post("/files", OrdersController.upload).middleware("jwt", "body:20MB"),
     Route.get("/audit", OrdersController.audit).middleware("jwt", "claims:roles=admin"),
     Route.get("/tenant", OrdersController.tenant).middleware("jwt:read:orders", "claims:tenant,plan=gold|silver"),
+    Route.get("/caller", OrdersController.caller).middleware("jwt"),
     Route.get("/realm", OrdersController.tenant).middleware("jwt", "claims:realm_access.roles=auditor,limit:=5,sub"),
     Route.get("/uri", OrdersController.tenant).middleware("jwt", "claims:https://acme.example/role=admin,a-b"),
     Route.post("/hooks/@name", OrdersController.hook).middleware("public"),
@@ -275,7 +287,7 @@ def test_scopes_and_roles_of_a_consumer_decide(world, key, statuses):
     assert [world.status(method, path, headers, body=body) for method, path, body in requests] == statuses
 
 
-@pytest.mark.parametrize("path", ["/tenant", "/realm", "/uri"])
+@pytest.mark.parametrize("path", ["/tenant", "/caller", "/realm", "/uri"])
 def test_claims_that_a_route_requires_come_from_the_metadata(world, path):
     status, _, claims = world.send("GET", path, {"Authorization": "Bearer key-of-tenant"})
     assert status == 200, claims

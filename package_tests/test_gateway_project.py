@@ -5,8 +5,10 @@ import json
 import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from pydantic import AliasChoices, AliasPath, BaseModel, Field
 
 from package_tests.support.project import copy_of_the_project, craft, start_craft
+from zuplo_origin.claims import Claims
 from zuplo_origin.dev.zuplo import POLICIES, ROUTES, Gateway, export
 from zuplo_origin.openapi.description import Operation
 
@@ -274,6 +276,46 @@ def test_claims_that_routes_require_reach_the_token(tmp_path):
     }
     assert "| `tenant` | any value | `GET /tenant` |" in readme and "| `app.limit` | `5` | `GET /others` |" in readme
     assert "| `sub`" not in readme and "| `iss`" not in readme
+
+
+class Caller(Claims):
+    sub: str
+    tenant: str
+    team: str | None = None
+    region: str = Field(alias="https://a.example/region")
+    unit: str = Field(validation_alias=AliasPath("org", "unit"))
+    mail: str = Field(validation_alias=AliasChoices("email", "e.mail"))
+
+
+class Own(BaseModel):
+    session: str
+
+    @classmethod
+    def from_request(cls, request):
+        return cls(session="x")
+
+
+def test_claims_that_an_action_takes_reach_the_token(tmp_path):
+    taken = operation("/taken", (), claims=("tenant",), caller=(Caller, Own))
+    _, routes, policies = exported(tmp_path, ORDERS, taken)
+
+    assert copied(policies) == {
+        "scope": "data.scope",
+        "roles": "data.roles",
+        "tenant": "data.tenant",
+        "team": "data.team",
+        "https://a.example/region": 'data["https://a.example/region"]',
+        "org": "data.org",
+        "email": "data.email",
+        "e.mail": 'data["e.mail"]',
+    }
+    required = ("tenant", "https://a.example/region", "org")
+    expected = "\n\n".join(f"Requires the claim `{name}`." for name in required)
+    assert routes["paths"]["/taken"]["get"]["description"] == expected
+    readme = (tmp_path / "README.md").read_text()
+    assert "| `team` | a value for `Caller.team`; may be absent | `GET /taken` |" in readme
+    assert "`team`" in readme.partition("into the token")[0] and '"team"' not in readme
+    assert '"https://a.example/region": "..."' in readme
 
 
 def test_claim_of_a_new_route_is_added_to_the_policy_that_is_there(tmp_path):

@@ -130,10 +130,10 @@ Put them into the metadata of the consumer of an API key. The policy `{sign}` co
 that require one."""
 REQUIRED = """
 
-## Give a consumer the claims that routes require
+## Give a consumer the claims that routes read
 
-The policy copies them from the metadata too, as in the example above. Without them, the origin rejects the requests of
-a consumer:
+The policy copies them from the metadata too, as in the example above. The origin responds with 403 to a consumer
+without the value that a route requires:
 
 {table}"""
 USERS = """## Grant scopes to a user
@@ -197,8 +197,9 @@ def others(
 
 def _consumers(sign: str, required: list[tuple[str, Requirement]], scope_claim: str) -> str:
     """Return what the README says on the metadata of consumers."""
-    metadata = gateway_claims.metadata([each for _, each in required], scope_claim)
-    *others, last = [f"`{name}`" for name in metadata]
+    requirements = [each for _, each in required]
+    metadata = gateway_claims.metadata(requirements, scope_claim)
+    *others, last = [f"`{name}`" for name in {**metadata, **gateway_claims.selectors(requirements)}]
     lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in metadata.items()]
     shown = f"{{ {', '.join(lines)} }}" if len(lines) == 2 else "{\n  " + ",\n  ".join(lines) + "\n}"
     text = CONSUMERS.format(sign=sign, copied=f"{', '.join(others)} and {last}", metadata=shown)

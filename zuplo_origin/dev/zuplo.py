@@ -72,13 +72,13 @@ class Gateway:
         return names + ([ADD_SECRET] if self.secret_header else [])
 
     def requirements(self, exported: list[Operation]) -> list[tuple[str, Requirement]]:
-        """Return the claims that the origin requires of tokens that the gateway signs, each with the route's name."""
+        """Return the claims that the origin reads of tokens that the gateway signs, each with the name of the route."""
         if self.identity_provider is not None:
             return []
         found = [("all routes", each) for each in self.required]
         for operation in exported:
             name = _name(operation.method, operation.path)
-            found += [(name, each) for text in operation.claims or () if (each := Requirement.of(text))]
+            found += [(name, each) for each in gateway_claims.requirements_of(operation)]
         return found
 
     def copied(self, exported: list[Operation]) -> dict[str, str]:
@@ -355,12 +355,12 @@ def _described(operation: Operation, origin: dict[str, Any]) -> dict[str, Any]:
     paragraphs = [operation.description] if operation.description else []
     if operation.scopes:
         paragraphs.append(f"Requires the scope {' '.join(f'`{scope}`' for scope in operation.scopes)}.")
-    for each in filter(None, map(Requirement.of, operation.claims or ())):
-        if each.accepted == () and each.claim in gateway_claims.REGISTERED:
-            continue  # each token has it
+    for each in gateway_claims.requirements_of(operation):
+        if not each.is_required or (each.accepted == () and each.claim in gateway_claims.REGISTERED):
+            continue  # each token has the registered ones
         paragraphs.append(f"Requires the claim `{each.path}`" + (f": {each.values}." if each.accepted != () else "."))
     if paragraphs:
-        made["description"] = "\n\n".join(paragraphs)
+        made["description"] = "\n\n".join(dict.fromkeys(paragraphs))
     return made | {SCOPES: list(operation.scopes or ())}
 
 
