@@ -8,19 +8,16 @@ pydantic is imported by the models, not here: an application without models does
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from inspect import Signature, isclass, signature
 from typing import Annotated, Any, get_args, get_origin
 
 from .errors import ValidationFailed
-from .requests import Request
 
 WITH_BODY = ("POST", "PUT", "PATCH")
 """Methods whose model is read from the body; the others' is read from the query string."""
-FRAMEWORK = ("builtins", "inspect", "masonite", "masoniteorm", "types", "typing", "zuplo_origin")
-"""Packages of which no class but the request reads a body."""
 
 
 def is_model(annotation: Any) -> bool:
@@ -52,37 +49,6 @@ def models_of(action: Callable[..., Any]) -> tuple[Any, tuple[Any, ...]]:
         advice = "those of claims are subclasses of zuplo_origin.claims.Claims"
         raise TypeError(f"{action.__qualname__} takes {len(read)} models; an action takes one: {advice}")
     return (read[0] if read else None), made
-
-
-def takes_request(called: Callable[..., Any], seen: frozenset[Any] = frozenset()) -> bool:
-    """Return whether a parameter of ``called`` is the request, or of a class of the project that takes it."""
-    try:
-        parameters = signature_of(called).parameters.values()
-    except (TypeError, ValueError):  # without a signature, such as a class in C
-        return False
-    for each in parameters:
-        if each.name == "request" or isinstance(each.annotation, str):  # a text that cannot be evaluated
-            return True
-        for kind in _classes_in(each.annotation):
-            if kind in Request.__mro__[:-1]:
-                return True
-            if (
-                kind not in seen
-                and kind.__module__.partition(".")[0] not in FRAMEWORK
-                and takes_request(kind, seen | {kind})
-            ):
-                return True
-    return False
-
-
-def _classes_in(annotation: Any) -> Iterator[Any]:
-    """Yield the classes that ``annotation`` names."""
-    parts = get_args(annotation)
-    if parts:
-        for each in (get_origin(annotation), *parts):
-            yield from _classes_in(each)
-    elif isclass(annotation):
-        yield annotation
 
 
 def read_model(model: Any, request: Any) -> Any:

@@ -20,7 +20,6 @@ from zuplo_origin.http.actions import (
 )
 from zuplo_origin.http.errors import phrase
 from zuplo_origin.http.routing import RoutePattern, Router
-from zuplo_origin.http.typed import takes_request
 from zuplo_origin.jwt.reasons import Reason
 
 from .schemas import INPUT, MISSING, OUTPUT, Schemas, referred
@@ -47,7 +46,7 @@ class Operation:
 
     ``scopes`` is ``None`` if the route has no guard, ``model`` if the action takes none. ``claims`` are the
     requirements of the middleware ``claims``; ``None`` without it. ``caller`` are the models of claims that the action
-    takes. ``reads_body`` is false for an action to which no body can come.
+    takes. ``reads_body`` is false for an action that declares ``@accepts()``.
     """
 
     path: str
@@ -153,18 +152,12 @@ def _operation(route: Any, path: str, method: str, parameters: tuple[dict[str, A
         getattr(action, "__deprecated__", None) is not None,
         route.model,
         accepted_types(action),
-        _reads_body(route, kind, action),
+        not reads_no_body(action),
         _responses(action),
         tuple(errors),
         example_of_body(action),
         inspect.cleandoc(kind.__dict__.get("__doc__") or "").replace("``", "`"),
     )
-
-
-def _reads_body(route: Any, controller: type, action: Any) -> bool:
-    if reads_no_body(action):
-        return False
-    return bool(route.model is not None or accepted_types(action) or takes_request(action) or takes_request(controller))
 
 
 def _responses(action: Any) -> tuple[DeclaredResponse, ...]:
