@@ -237,7 +237,7 @@ def test_scopes_of_a_consumer_reach_the_token(tmp_path):
     assert inbound(routes, "/orders") == ["authenticate", "sign-for-origin"]
     assert signing["claimsFromUser"] == {"scope": "data.scope", "roles": "data.roles"}
     readme = (tmp_path / "README.md").read_text()
-    assert '"scope": "read:orders write:orders"' in readme
+    assert '{ "scope": "read:orders", "roles": ["admin"] }' in readme  # those of the exported routes
     assert "`read:orders`" in routes["paths"]["/orders"]["get"]["description"]
 
 
@@ -267,7 +267,7 @@ def test_claims_that_routes_require_reach_the_token(tmp_path):
     readme = (tmp_path / "README.md").read_text()
     (example,) = (block for block in readme.split("```json\n")[1:] if '"scope"' in block)
     assert json.loads(example.partition("```")[0]) == {
-        "scope": "read:orders write:orders",
+        "scope": "read:orders",
         "roles": ["admin"],
         "tenant": "...",
         "plan": "gold",
@@ -360,6 +360,15 @@ def test_claims_of_an_identity_provider_are_not_copied(tmp_path):
 
     assert [each["name"] for each in policies["policies"]] == ["authenticate-user"]
     assert "metadata" not in (tmp_path / "README.md").read_text()
+
+
+def test_readme_of_the_gateway_says_how_to_deploy_it(tmp_path):
+    exported(tmp_path, operation("/notes", ()))
+    readme = (tmp_path / "README.md").read_text()
+
+    deploy = readme[readme.index("## Deploy it") :]
+    assert "npx zuplo project create --name " in deploy and "Environment Variables" in deploy
+    assert "For example:" in readme  # no route requires a scope
 
 
 def test_secret_of_the_gateway_is_added_to_each_request_and_not_written(tmp_path):

@@ -83,11 +83,14 @@ def selectors(requirements: Iterable[Requirement]) -> dict[str, str]:
     return {claim: f"data.{claim}" if _IDENTIFIER.fullmatch(claim) else f'data["{claim}"]' for claim in claims}
 
 
-def metadata(requirements: Iterable[Requirement], scope_claim: str) -> dict[str, Any]:
+def metadata(requirements: Iterable[Requirement], scope_claim: str, scopes: list[str]) -> dict[str, Any]:
     """Return an example of the metadata of a consumer that meets the requirements, and has scopes."""
     example: dict[str, Any] = {}
-    granted = [Requirement(scope_claim, "read:orders write:orders"), Requirement("roles", ["admin"])]
-    for each in (*granted, *requirements):
+    granted = [
+        Requirement(scope_claim, " ".join(scopes or ["read:orders", "write:orders"])),
+        Requirement("roles", ["admin"]),
+    ]
+    for each in (*usual, *requirements):
         if each.claim in REGISTERED or not each.is_required:
             continue
         accepted = each.accepted[:1] if isinstance(each.accepted, tuple) else [each.accepted]

@@ -112,6 +112,32 @@ cp env.example .env
 npm run dev
 npx zuplo test --endpoint http://localhost:9000
 ```
+
+## Deploy it
+
+Zuplo deploys a project from its Git repository. Create an empty repository at GitHub, push these files to it (its
+address replaces the one below), and create a project in your account at Zuplo:
+
+```sh
+git init -b main
+git add .
+git commit -m "Create the gateway"
+git remote add origin https://github.com/your-organization/{slug}-gateway.git
+git push -u origin main
+npx zuplo login
+npx zuplo project create --name {slug}-gateway
+npx zuplo link
+```
+
+1. Open the project at https://portal.zuplo.com. In **Settings**, **Environment Variables**, set this project's
+   variables of the table above. A change applies from the next deployment on.
+2. In **Settings**, **Source Control**, connect the repository. From then on each push deploys: the default branch is
+   the production environment, each other branch is an environment of its own.
+3. The portal shows the address of each environment: `<host of the gateway>` in the table. Set the variables of the
+   origin, and start it.
+
+Without GitHub, `npx zuplo deploy --api-key "$ZUPLO_API_KEY"` deploys the current branch, from your machine or from CI.
+The key is in **Settings**, **Zuplo API Keys**.
 """
 SIGNED = """The gateway authenticates callers by API key, signs a short-lived token for each request, and forwards the
 request to the origin. Signing needs the JWT service, a part of Zuplo's enterprise plan that is free to try."""
@@ -120,7 +146,7 @@ verifies it again."""
 CONSUMERS = """## Grant scopes to a consumer
 
 Put them into the metadata of the consumer of an API key. The policy `{sign}` copies
-{copied} into the token:
+{copied} into the token. {what}
 
 ```json
 {metadata}
@@ -156,13 +182,14 @@ def others(
     sign: str,
     required: list[tuple[str, Requirement]],
     scope_claim: str,
+    scopes: list[str],
 ) -> dict[str, str]:
     """Return the text of each file but those with routes and policies, by its path.
 
     ``settings`` are rows of the README's table, ``guarded`` are method and path of routes without parameters. With
     ``token_header`` (header and scheme), callers send the token of an identity provider; otherwise they send API keys.
     ``required`` are the claims that routes require, each with the name of the route;
-    ``scope_claim`` is the one with scopes.
+    ``scope_claim`` is the one with scopes, ``scopes`` are those that routes require.
     """
     is_signed = token_header is None
     authentication = (
@@ -187,22 +214,24 @@ def others(
         ),
         "README.md": README.format(
             title=title,
+            slug=slug,
             what=SIGNED if is_signed else PASSED,
             settings="\n".join(f"| {where} | `{name}` | `{value}` |" for where, name, value in settings),
-            authentication=_consumers(sign, required, scope_claim) if is_signed else USERS,
+            authentication=_consumers(sign, required, scope_claim, scopes) if is_signed else USERS,
         ),
     }
     return files | ({"modules/zuplo.runtime.ts": RUNTIME} if is_signed else {})
 
 
-def _consumers(sign: str, required: list[tuple[str, Requirement]], scope_claim: str) -> str:
+def _consumers(sign: str, required: list[tuple[str, Requirement]], scope_claim: str, scopes: list[str]) -> str:
     """Return what the README says on the metadata of consumers."""
     requirements = [each for _, each in required]
-    metadata = gateway_claims.metadata(requirements, scope_claim)
+    metadata = gateway_claims.metadata(requirements, scope_claim, scopes)
     *others, last = [f"`{name}`" for name in {**metadata, **gateway_claims.selectors(requirements)}]
     lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in metadata.items()]
     shown = f"{{ {', '.join(lines)} }}" if len(lines) == 2 else "{\n  " + ",\n  ".join(lines) + "\n}"
-    text = CONSUMERS.format(sign=sign, copied=f"{', '.join(others)} and {last}", metadata=shown)
+    what = "These are the scopes of all routes; give a consumer those that it needs:" if scopes else "For example:"
+    text = CONSUMERS.format(sign=sign, copied=f"{', '.join(others)} and {last}", what=what, metadata=shown)
     table = gateway_claims.table(required)
     return text + (REQUIRED.format(table=table) if table else "")
 

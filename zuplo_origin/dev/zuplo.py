@@ -188,6 +188,7 @@ def export(
         SIGN,
         gateway.requirements(exported),
         gateway.scope_claim,
+        sorted({scope for each in exported for scope in each.scopes or ()}),
     )
     made.files |= {path: text for path, text in others.items() if not os.path.lexists(folder / path)}
     for path in made.files:
