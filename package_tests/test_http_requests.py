@@ -490,6 +490,18 @@ def test_binding_of_a_request_ends_with_the_request():
     assert not made.has("request")
 
 
+def test_provider_that_is_named_twice_is_registered_once():
+    made, registered = echo("plain"), []
+    first, second = (
+        type(name, (Provider,), {"register": lambda self: registered.append(type(self).__name__)})
+        for name in ("First", "Second")
+    )
+
+    made.add_providers(first, second, first)
+
+    assert registered == ["First", "Second"]
+
+
 def test_request_cannot_unbind_an_object_of_the_process():
     made = echo("plain")
     errors = []

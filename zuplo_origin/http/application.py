@@ -215,7 +215,7 @@ class Application(MasoniteApplication):
         self.set_response_handler(outer)
 
     def add_providers(self, *providers: Any) -> "Application":
-        """Register ``providers``, in this order. Exit if one of them, or a middleware, cannot be used here."""
+        """Register ``providers``, each once, in this order. Exit if one of them, or a middleware, cannot be used."""
         from zuplo_origin.faults import problems_with_order, problems_with_providers
         from zuplo_origin.services.rejected import stop_if_rejected
         from zuplo_origin.services.start import complete, stop
@@ -223,6 +223,7 @@ class Application(MasoniteApplication):
         if not self.has("commands"):
             self.bind("commands", NoCommands())
         stop(problems_with_providers(providers))
+        providers = tuple(dict.fromkeys(providers))  # parts of a list may name the same one
         stop_if_rejected(providers, self._middleware())
         bound_settings = None
         for number, provider in enumerate(providers):
