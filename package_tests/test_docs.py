@@ -4,12 +4,14 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ NOT_RUN = {
     "docs/queues.md": 1,
     "docs/services.md": 3,
     "docs/tutorial.md": 3,
-    "docs/upgrade.md": 2,
+    "docs/upgrade.md": 3,
 }
 """Page to the number of its blocks that are marked with `<!-- not run: reason -->`."""
 FRAGMENTS = {"README.md": 1}
@@ -48,8 +50,26 @@ NOTHING_TO_RUN = {
     "docs/what-is-not-here.md": "a table",
 }
 """Page to the reason why none of its blocks is run."""
-FOLLOWED = ("docs/tutorial.md",)
-"""Pages whose server restarts to see the code of their Python blocks, as that of a user who follows them."""
+FOLLOWED = {
+    "docs/tutorial.md": "sqlite",
+    "docs/database.md": "none",
+    "docs/queues.md": "sqlite",
+    "docs/mail.md": "sqlite",
+    "docs/files.md": "none",
+}
+"""Pages that say before each Python block what to do with it, to the ``--database`` of the application that has them.
+Its server restarts to see the code of a Python block."""
+IN_ONE_APPLICATION = (
+    "docs/tutorial.md",
+    "docs/database.md",
+    "docs/queues.md",
+    "docs/mail.md",
+    "docs/files.md",
+    "docs/openapi.md",
+)
+"""Pages that a user follows one after the other, in one new application with a database."""
+ADDED_TO = ("routes/web.py", "config/providers.py", "Kernel.py")
+"""Files to whose end the blocks of the other pages are added."""
 SHOWN = ("text", "http", "ts", "caddy")
 """Languages of blocks that are not code of this project."""
 ADDRESS = "127.0.0.1:8000"
@@ -57,26 +77,47 @@ ADDRESS = "127.0.0.1:8000"
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. ``reason`` is why it is not run, ``file`` is the file that a Python block belongs to."""
+    """A fenced block. ``reason`` is why it is not run, ``file`` is the file that a Python block belongs to.
+
+    ``said`` is the paragraph before it, in one line.
+    """
 
     page: str
     line: int
     language: str
     reason: str | None
     text: str
+    said: str
 
     @property
     def file(self) -> str | None:
         found = re.match(r"# ([\w/]+\.py)\n", self.text) if self.language == "python" else None
         return found[1] if found else None
 
+    @property
+    def does(self) -> str | None:
+        """The instruction before the block: `create`, `replace` or `add`; `None` if there is none."""
+        named = re.findall(r"\b(create)\b|\b(replace) all of\b|\b(add)\b.*? to the end of\b", self.said, re.IGNORECASE)
+        return "".join(named[-1]).lower() if named else None
+
+    @property
+    def is_for_no_database(self) -> bool:
+        """Return whether it is only for an application that was created without a database."""
+        return "`--database none`" in self.said
+
 
 def blocks_of(path):
     pattern = re.compile(r"(?:<!-- not run: ([^\n]+) -->\n)?^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     text, page = path.read_text(), str(path.relative_to(ROOT))
     return [
-        Block(page, text[: each.start(2)].count("\n") + 1, each[2], each[1], each[3]) for each in pattern.finditer(text)
+        Block(page, text[: each.start(2)].count("\n") + 1, each[2], each[1], each[3], said(text[: each.start()]))
+        for each in pattern.finditer(text)
     ]
+
+
+def said(before):
+    """Return the last paragraph of the text before a block."""
+    return " ".join(before.rstrip().rpartition("\n\n")[2].split())
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -131,12 +172,14 @@ def test_block_has_a_language_and_parses(block):
 )
 def test_code_of_a_page_runs_in_its_order(page, tmp_path):
     """Shell blocks are run, and Python blocks are written to their files, in a new application."""
-    blocks = [block for block in BLOCKS if block.page == page and not block.reason]
-    project = new_application(tmp_path / "project")
+    blocks = [block for block in BLOCKS if block.page == page]
+    project = new_application(tmp_path / "project", FOLLOWED.get(page, "sqlite"))
     address, variables = ADDRESS, {}
     with ExitStack() as stack:
         is_served = False
         for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+            if block.reason:
+                continue
             if block.language == "python" and page in FOLLOWED:
                 stack.close()
                 is_served = False
@@ -148,25 +191,71 @@ def test_code_of_a_page_runs_in_its_order(page, tmp_path):
                 printed = run_in_project(project, block.text.replace(ADDRESS, address), **variables)
                 if following and following.language == "json":
                     assert shape(json.loads(printed.splitlines()[-1])) == shape(json.loads(following.text))
+                if following and following.language == "text" and page in FOLLOWED:
+                    assert [line for line in following.text.splitlines() if line not in printed] == []
             elif block.file:
-                write(project / block.file, block.text)
-    tests = [block.file for block in blocks if block.file and block.file.startswith("tests/")]
+                write(project / block.file, block)
+    tests = [block.file for block in blocks if not block.reason and block.file and block.file.startswith("tests/")]
     if tests:
         run_in_project(project, f"python -m pytest {' '.join(tests)}")
 
 
-def new_application(folder):
+@pytest.mark.timeout(180)
+def test_pages_are_followed_one_after_the_other_in_one_application(tmp_path):
+    """No page undoes what an earlier one has written: all tests pass at the end."""
+    project = new_application(tmp_path / "project", "sqlite")
+    made = files("Notes", "sqlite")
+    for page in IN_ONE_APPLICATION:
+        for block in [each for each in BLOCKS if each.page == page and not each.reason]:
+            if block.language == "sh":
+                run_without_a_server(project, block.text)
+            elif block.is_for_no_database and not block.file.endswith("providers.py"):
+                assert block.text.partition("\n")[2] == made[block.file], "a page shows what `new` writes"
+            elif block.file and not block.is_for_no_database:
+                is_new = block.does or block.file in ADDED_TO or not (project / block.file).exists()
+                assert is_new, f"{page}:{block.line}: {block.file} is that of an earlier page"
+                write(project / block.file, block)
+
+    listed = craft(project, "routes:list").stdout
+    assert all(path in listed for path in ("/notes", "/books", "/receipt", "/welcome", "/photos", "/invoices"))
+    assert "passed" in run_in_project(project, "python -m pytest -q")
+
+
+def run_without_a_server(project, text):
+    """Run a shell block, unless it needs a server. Tests are run later; craft commands are run in forked processes."""
+    if re.search(rf"{ADDRESS}|craft (?:jwt|jwks):", text):
+        return
+    for kind, lines in groupby(text.splitlines(), key=lambda line: re.match(r"python (craft|-m pytest) |", line)[1]):
+        for line in lines if kind == "craft" else ():
+            ended = craft(project, *shlex.split(line)[2:])
+            assert ended.returncode == 0, f"{line}\n{ended.stdout}{ended.stderr}"
+        if kind is None:
+            run_in_project(project, "\n".join(lines))
+
+
+@pytest.mark.parametrize("page", FOLLOWED)
+def test_page_says_what_to_do_with_each_python_block(page):
+    unclear = [f"{each.page}:{each.line}" for each in BLOCKS if each.page == page and each.file and not each.does]
+
+    assert unclear == []
+
+
+def new_application(folder, database):
     """Write what a new application has, and return its folder. Its processes import the product from the root."""
-    for name, text in files("Notes", "sqlite").items():
+    for name, text in files("Notes", database).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
 
 
-def write(file, text):
-    """Write a block to its file; to the routes and the providers, it is added."""
+def write(file, block):
+    """Do with a block what its page says. Those of other pages are added to the routes and the providers."""
+    does = block.does if block.page in FOLLOWED else "add" if block.file in ADDED_TO else None
+    place = f"{block.page}:{block.line}"
+    assert does != "create" or not file.exists(), f"{place}: {block.file} exists"
+    assert does not in ("add", "replace") or file.exists(), f"{place}: {block.file} does not exist"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{file.read_text()}\n{text}" if file.name in ("web.py", "providers.py", "Kernel.py") else text)
+    file.write_text(f"{file.read_text()}\n{block.text}" if does == "add" else block.text)
 
 
 def shape(value):
