@@ -86,7 +86,7 @@ def selectors(requirements: Iterable[Requirement]) -> dict[str, str]:
 def metadata(requirements: Iterable[Requirement], scope_claim: str, scopes: list[str]) -> dict[str, Any]:
     """Return an example of the metadata of a consumer that meets the requirements, and has scopes."""
     example: dict[str, Any] = {}
-    granted = [
+    usual = [
         Requirement(scope_claim, " ".join(scopes or ["read:orders", "write:orders"])),
         Requirement("roles", ["admin"]),
     ]
