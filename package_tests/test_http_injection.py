@@ -1,5 +1,7 @@
 """The container injects the same arguments as Masonite's, and binds objects for each request."""
 
+from unittest.mock import Mock
+
 import pytest
 from masonite.foundation.Application import Application as MasoniteApplication
 from masonite.request import Request as MasoniteRequest
@@ -96,6 +98,11 @@ def test_resolve_raises_as_masonite_does_if_an_argument_is_missing():
             resolve(Actions().places)
 
 
+class Callable:
+    def __call__(self):
+        """Return nothing: it is a fake with a method that is called."""
+
+
 def test_resolve_respects_swaps_and_hooks():
     application = Application("/nowhere")
     bound, swapped = Service(), Service()
@@ -109,6 +116,21 @@ def test_resolve_respects_swaps_and_hooks():
 
     application.swap(Service, swapped)
     assert application.resolve(Actions().annotated_default, 1)[0] is swapped
+
+
+@pytest.mark.parametrize("swapped", [Mock(), Mock(spec=Service), Callable()])
+def test_swapped_object_is_injected_though_it_can_be_called(swapped):
+    application = Application("/nowhere")
+    application.swap(Service, swapped)
+
+    assert application.resolve(Actions().annotated_default, 1)[0] is swapped is application.make(Service)
+
+
+def test_swapped_function_makes_the_object():
+    application = Application("/nowhere")
+    application.swap(Service, lambda kind, container: (kind, container))
+
+    assert application.resolve(Actions().annotated_default, 1)[0] == (Service, application)
 
 
 def test_make_returns_a_new_instance_of_a_bound_class_each_time():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache
-from inspect import Parameter, isclass, isfunction, ismethod
+from inspect import Parameter, isclass, isfunction, ismethod, isroutine
 from threading import current_thread, main_thread
 from time import perf_counter
 from types import UnionType
@@ -299,7 +299,12 @@ class Application(MasoniteApplication):
         return self.resolve(found, *arguments) if isclass(found) else found
 
     def _find_annotated_parameter(self, parameter: Parameter) -> Any:
-        key = None if parameter.annotation in self.swaps else self._scoped_key(parameter.annotation)
+        if parameter.annotation in self.swaps:
+            swapped = self.swaps[parameter.annotation]
+            if not isroutine(swapped) and not isclass(swapped):  # Masonite would call a mock
+                return swapped
+            return super()._find_annotated_parameter(parameter)
+        key = self._scoped_key(parameter.annotation)
         return super()._find_annotated_parameter(parameter) if key is None else self.objects[key]
 
     def _find_obj(self, obj: Any) -> Any:
