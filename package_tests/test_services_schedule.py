@@ -233,6 +233,32 @@ for minute in range(int(count)):
 """
 
 
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        (Task().daily_at("25:30"), "invalid time '25:30'"),
+        (Task().daily_at("17:60"), "invalid time '17:60'"),
+        (Task().daily_at("noon"), "invalid time 'noon'"),
+        (Task().at(24), "invalid time 24"),
+        (Task().at_twice([8, 25]), "invalid time 25"),
+        (Task().every("often"), "invalid period 'often'"),
+        (Task().every("2 fortnights"), "invalid period '2 fortnights'"),
+        (type("Abroad", (Task,), {"timezone": "Europe/Atlantis", "run_at": 17}), "invalid timezone 'Europe/Atlantis'"),
+        (Task().daily_at("8:05"), None),
+        (Task().daily_at("17"), None),
+        (Task().at_twice((0, 23)), None),
+        (Task().monthly().at("23:59"), None),
+        (type("Abroad", (Task,), {"timezone": "Asia/Tokyo", "run_every_hour": True}), None),
+    ],
+)
+def test_task_that_would_never_be_due_is_a_problem_at_start(application, task, problem):
+    application.make("scheduler").add(task)
+    (provider,) = (each for each in application.get_providers() if isinstance(each, ScheduleProvider))
+    found = list(provider.problems_at_start())
+
+    assert [each.partition(": ")[2].partition(";")[0] for each in found] == ([problem] if problem else [])
+
+
 @pytest.fixture(scope="module")
 def postgres():
     with PostgresServer() as server:

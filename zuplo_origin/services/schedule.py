@@ -5,6 +5,7 @@ Several machines may run it: a task with ``on_one_server()`` is run by one of th
 
 import logging
 import random
+import re
 import shlex
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from zuplo_origin.http.kernel import Provider
 from .common import own_log_id
 
 log = logging.getLogger("zuplo_origin.schedule")
+
+_TIME = re.compile(r"([0-9]{1,2})(?::([0-9]{2}))?")
 
 TABLE = "schedule_runs"
 KEPT_SECONDS = 24 * 3600
@@ -88,6 +91,24 @@ def _is_period(period: str, run_at: Any, now: Any) -> bool:
     if unit == "month":
         return bool(now.day == 1 and now.month % length == 0)
     raise ValueError(f"{period!r} is not a period such as '15 minutes', '2 hours', '1 day', '1 week' or '1 month'")
+
+
+def problem_with_times(task: Any) -> str | None:
+    """Return what is wrong with the times of ``task``, which would never be due; ``None`` if they are times."""
+    for at in (task.run_at, *(task.twice_daily or ())):
+        found = _TIME.fullmatch(str(at)) if at not in (False, None) else None
+        if at not in (False, None) and (found is None or int(found[1]) > 23 or int(found[2] or 0) > 59):
+            return f"invalid time {at!r}; expected an hour or a time of day, as in 17 or '17:30'"
+    try:
+        _is_period(str(task.run_every or "1 day"), None, pendulum.datetime(2026, 1, 1))
+    except ValueError:
+        return f"invalid period {task.run_every!r}; expected one such as '15 minutes', '2 hours' or '1 week'"
+    zone = getattr(task, "timezone", None)
+    try:
+        pendulum.timezone(zone or "UTC")
+    except Exception:
+        return f"invalid timezone {zone!r}; expected a name such as 'Europe/Berlin'"
+    return None
 
 
 def names_of(task: Any) -> tuple[str, str]:
@@ -231,9 +252,12 @@ class ScheduleProvider(Provider):
     """Binds ``scheduler``. Name it above the providers that add tasks: ``make("scheduler").add(Task().daily())``."""
 
     def problems_at_start(self) -> Iterator[str]:
-        """Yield a sentence for each task whose claim could not be kept, or would be another task's."""
+        """Yield a sentence for each task that would never be due, and whose claim could not be kept or is another's."""
         known = set()
         for task in self.application.make("scheduler").tasks:
+            problem = problem_with_times(task)
+            if problem is not None:
+                yield f"task {names_of(task)[0]}: {problem}."
             if not getattr(task, "one_server", False):
                 continue
             name = names_of(task)[0]
