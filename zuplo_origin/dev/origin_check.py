@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from zuplo_origin.encoding import decode_base64url, encode_base64url, load_json, printable
 from zuplo_origin.guard import ERROR_RESPONSES
 from zuplo_origin.jwks.algorithms import ALGORITHMS
-from zuplo_origin.jwks.failures import FetchFailed
+from zuplo_origin.jwks.failures import FetchFailed, explained
 from zuplo_origin.jwks.fetch import Deadline, DeadlineAdapter, is_loopback
 from zuplo_origin.jwt.reasons import Reason
 
@@ -126,7 +126,9 @@ class Origin:
             except FetchFailed as failed:
                 raise NoResponse(self._late() if deadline.over() else str(failed)) from None
             except (requests.RequestException, HTTPError, OSError) as error:
-                raise NoResponse(self._late() if deadline.over() else type(error).__name__) from None
+                if deadline.over() or isinstance(error, requests.Timeout):
+                    raise NoResponse(self._late()) from None
+                raise NoResponse(str(explained(error, self.url + path, None, self._timeout, False))) from None
             if deadline.over():
                 raise NoResponse(self._late())
         return OriginResponse(response.status_code, response.headers, body)
