@@ -6,14 +6,16 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from masonite.controllers import Controller
+from masonite.request import Request
 from masonite.routes import Route
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from package_tests.support.applications import application as make_application
 from package_tests.support.applications import project_application
 from package_tests.support.wsgi_client import request
 from zuplo_origin.claims import Claims
 from zuplo_origin.http.injection import check_parameters
+from zuplo_origin.http.kernel import Provider
 from zuplo_origin.http.routing import RouteError
 from zuplo_origin.openapi.description import Description
 
@@ -60,6 +62,73 @@ class OfCallerController(Controller):
         return {"sub": self.caller.sub}
 
 
+class Loose(Claims):
+    """Without the token, every field has a default: it must not be made without the token."""
+
+    role: str = "guest"
+    names: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def change(cls, claims):
+        claims["names"] = claims.get("names", [])
+        claims["names"].append("changed")
+        return claims
+
+
+class Admin(Loose):
+    level: int = 0
+
+
+class Service:
+    def __init__(self, caller: Loose):
+        self.role = caller.role
+
+
+class Nothing(Claims):
+    role: str = "guest"
+
+    @classmethod
+    def __from_request__(cls, request):
+        return None if request.claim("role") == "none" else Admin()
+
+
+class LooseController(Controller):
+    def __init__(self, caller: Loose, service: Service):
+        self.roles = [caller.role, service.role]
+
+    def show(self):
+        return self.roles
+
+    def kinds(self, admin: Admin, loose: Loose, caller: Annotated[Admin, "again"]):
+        return [type(each).__name__ for each in (admin, loose, caller)]
+
+    def user(self, request: Request, loose: Loose):
+        return request.user()
+
+    def nothing(self, nothing: Nothing):
+        return {"role": nothing.role}
+
+    def body(self, order: "OwnOrder"):
+        return {"name": order.name}
+
+
+class OwnOrder(BaseModel):
+    name: str
+
+    def from_request(self):
+        """Do what its author likes: the name is not reserved."""
+
+
+class OptionalController(Controller):
+    def show(self, caller: Caller | None = None): ...
+
+
+class BootingProvider(Provider):
+    def boot(self):
+        """Anything could be bound here, for all that the check at start knows."""
+
+
 class User:
     """Sets the claims that a header names, as the guard does."""
 
@@ -76,6 +145,11 @@ ROUTES = (
     Route.get("/order", OrdersController.show),
     Route.post("/orders/@id:int", OrdersController.store),
     Route.get("/caller", OfCallerController.show),
+    Route.get("/loose", LooseController.show),
+    Route.get("/kinds", LooseController.kinds),
+    Route.get("/user", LooseController.user),
+    Route.get("/nothing", LooseController.nothing),
+    Route.post("/own", LooseController.body),
 )
 CLAIMS = {"iss": "https://a.test", "sub": "ann", "tenant": {"id": 7, "name": "acme"}, "exp": 1}
 
@@ -131,6 +205,48 @@ def test_token_that_does_not_fit_is_403(application, changed):
 
 def test_request_without_a_token_is_401(application):
     assert request(application, "GET", "/order").status == 401
+
+
+@pytest.mark.parametrize("path", ["/loose", "/kinds", "/user"])
+def test_claims_are_never_made_without_the_token(path):
+    made = make_application(*ROUTES, http_middleware=[User])
+    made.add_providers(BootingProvider)
+    check_parameters(made)
+
+    assert request(made, "GET", path).status == 401
+
+
+def test_constructor_and_service_get_the_claims_of_the_token(application):
+    assert sent(application, {"sub": "ann", "role": "boss"}, path="/loose").json == ["boss", "boss"]
+
+
+def test_each_parameter_gets_an_object_of_its_own_class(application):
+    assert sent(application, {"sub": "ann"}, path="/kinds").json == ["Admin", "Loose", "Admin"]
+
+
+def test_validator_does_not_change_the_claims_of_the_request(application):
+    assert sent(application, {"sub": "ann", "names": ["a"]}, path="/user").json == {"sub": "ann", "names": ["a"]}
+
+
+@pytest.mark.parametrize("role", ["none", "other"])
+def test_object_of_another_class_is_an_error(application, role):
+    assert sent(application, {"sub": "ann", "role": role}, path="/nothing").status == 500
+
+
+def test_name_of_the_method_is_free_for_other_models(application):
+    assert sent(application, {"sub": "ann"}, "POST", "/own", b'{"name": "pen"}').json == {"name": "pen"}
+
+
+def test_claims_can_be_swapped_in_a_test():
+    made = make_application(*ROUTES, http_middleware=[User])
+    made.swap(Caller, Caller(sub="bob", tenant=Tenant(id=9)))
+
+    assert request(made, "GET", "/order").json["tenant"] == 9
+
+
+def test_optional_claims_are_an_error_at_start():
+    with pytest.raises(RouteError, match="claims are a parameter by themselves, and not optional"):
+        make_application(Route.get("/optional", OptionalController.show))
 
 
 def test_two_models_of_the_input_are_an_error_that_names_claims():

@@ -291,7 +291,7 @@ class Own(BaseModel):
     session: str
 
     @classmethod
-    def from_request(cls, request):
+    def __from_request__(cls, request):
         return cls(session="x")
 
 

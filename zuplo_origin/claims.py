@@ -4,6 +4,7 @@
 nothing.
 """
 
+from copy import deepcopy
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,13 +23,13 @@ class Claims(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     @classmethod
-    def from_request(cls, request: Any) -> Any:
+    def __from_request__(cls, request: Any) -> Any:
         """Return the claims of ``request``. Raises ``HttpException`` 401 or 403."""
         claims = request.user()
         if not isinstance(claims, dict):
             raise HttpException(401)
         try:
-            return cls.model_validate(claims)
+            return cls.model_validate(deepcopy(claims))  # a validator may change what it gets
         except ValidationError as error:
             faults = error.errors(include_url=False, include_context=False, include_input=False)
             reason = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'claims'}: {each['msg']}" for each in faults)

@@ -25,7 +25,7 @@ from .requests import REQUEST_ID, REQUEST_ID_HEADER, TRACE_ID, Request, trace_id
 from .responses import Response
 from .routing import Middlewares, Router
 from .streams import Stream
-from .typed import read_model, signature_of
+from .typed import is_made_from_request, read_model, signature_of
 
 log = logging.getLogger("zuplo_origin")
 
@@ -286,12 +286,25 @@ class Application(MasoniteApplication):
         passed = iter(arguments)
         return obj(*[next(passed) if step is _ARGUMENT else self._injected(step, arguments) for step in plan])
 
+    def from_request(self, model: Any) -> Any:
+        """Return the instance of ``model`` that its ``__from_request__`` makes, once for each request."""
+        objects: Any = self.objects
+        made = objects.get(model)
+        if type(made) is not model:
+            made = model.__from_request__(self.make("request"))
+            if type(made) is not model:
+                raise TypeError(f"{model.__qualname__}.__from_request__ returned an object of another class")
+            objects[model] = made
+        return made
+
     def _injected(self, parameter: Parameter, arguments: tuple[Any, ...]) -> Any:
         own = _own.get()
         if own and not self.swaps and not self._hooks["resolve"]:
             for key in _INJECTED_MOST:
                 if key in own and isinstance(own[key], parameter.annotation):
                     return own[key]
+        if is_made_from_request(parameter.annotation) and parameter.annotation not in self.swaps:
+            return self.from_request(parameter.annotation)  # never made with its defaults
         try:
             found = self._find_annotated_parameter(parameter)
         except ContainerError:
@@ -304,6 +317,8 @@ class Application(MasoniteApplication):
             if not isroutine(swapped) and not isclass(swapped):  # Masonite would call a mock
                 return swapped
             return super()._find_annotated_parameter(parameter)
+        if is_made_from_request(parameter.annotation):
+            return self.from_request(parameter.annotation)
         key = self._scoped_key(parameter.annotation)
         return super()._find_annotated_parameter(parameter) if key is None else self.objects[key]
 
@@ -486,8 +501,9 @@ class RequestHandler:
         request = self.application.make("request")
         if BODY_ERROR in request.environ:
             raise HttpException(request.environ[BODY_ERROR])
-        for model in route.request_models:
-            self.application.objects[model] = model.from_request(request)
+        for model in route.request_models:  # before the body is read
+            if model not in self.application.swaps:
+                self.application.from_request(model)
         if route.accepted_types:
             check_content_type(route.accepted_types, request.environ)
         resolve = self.application.resolve

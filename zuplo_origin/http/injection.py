@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .requests import Request
 from .responses import Response
 from .routing import RouteError, RoutePattern, label
-from .typed import is_model
+from .typed import is_made_from_request, is_model
 
 PASSED = (str, int, dict, list, tuple)
 """Annotations of parameters that take an argument and are never looked up, as in Masonite."""
@@ -42,7 +42,7 @@ def problem(application: Any, route: Any, order: int = 0, may_bind: bool = False
     controller = route.controller_class or (instance if isclass(instance) else type(instance))
     action = getattr(instance or controller, route.controller_method)
     is_unbound = isfunction(action) and isfunction(getattr_static(controller, route.controller_method, None))
-    check = _Check(application, may_bind, (route.model, *route.request_models))
+    check = _Check(application, may_bind, route.model)
     found = check.unfilled(action, arguments, skip=1 if is_unbound and instance is None else 0)
     where = route.controller_method
     if found is None and instance is None:
@@ -54,8 +54,8 @@ def problem(application: Any, route: Any, order: int = 0, may_bind: bool = False
 
 
 class _Check:
-    def __init__(self, application: Any, may_bind: bool, models: tuple[Any, ...]) -> None:
-        self._application, self._may_bind, self._models = application, may_bind, models
+    def __init__(self, application: Any, may_bind: bool, model: Any) -> None:
+        self._application, self._may_bind, self._model = application, may_bind, model
 
     def unfilled(self, called: Any, arguments: int, skip: int = 0, making: tuple[Any, ...] = ()) -> Unfilled | None:
         """Return the first parameter of ``called`` that nothing fills, if it is passed ``arguments`` arguments."""
@@ -94,7 +94,7 @@ class _Check:
     def _lack(self, wanted: type, arguments: int, making: tuple[Any, ...]) -> str | None:
         """Return why no object of class ``wanted`` can be injected; ``None`` if one can."""
         application, name = self._application, wanted.__name__
-        if wanted in self._models and not making:
+        if is_made_from_request(wanted) or (wanted is self._model and not making):
             return None
         if wanted in application.swaps or any(issubclass(each, wanted) for each in _OF_REQUESTS):
             return None

@@ -1,7 +1,7 @@
 """Typed input: an action's parameter that is annotated with a pydantic model is read from the request and validated.
 
-A model with a method ``from_request``, such as ``zuplo_origin.claims.Claims``, is made by that method. Another one is
-the body, or the query string.
+A model with a class method ``__from_request__``, such as ``zuplo_origin.claims.Claims``, is made by that method.
+Another one is the body, or the query string.
 
 pydantic is imported by the models, not here: an application without models does not pay for it.
 """
@@ -34,16 +34,24 @@ def signature_of(called: Callable[..., Any]) -> Signature:
         return signature(called)
 
 
+def is_made_from_request(annotation: Any) -> bool:
+    """Return whether ``annotation`` is a model that its own ``__from_request__`` makes."""
+    return is_model(annotation) and hasattr(annotation, "__from_request__")
+
+
 @lru_cache(maxsize=1024)
 def models_of(action: Callable[..., Any]) -> tuple[Any, tuple[Any, ...]]:
     """Return the model of the input that ``action`` (a function) takes, or ``None``, and those made from the request.
 
-    Raises ``TypeError`` for an action that takes more than one model of its input.
+    Raises ``TypeError`` for an action that takes more than one model of its input, or claims that may be absent.
     """
     annotations = [each.annotation for each in signature_of(action).parameters.values()]
     bare = [get_args(each)[0] if get_origin(each) is Annotated else each for each in annotations]
+    for annotation in bare:
+        if any(is_made_from_request(each) for each in get_args(annotation)):
+            raise TypeError(f"{action.__qualname__}: claims are a parameter by themselves, and not optional")
     models = [each for each in bare if is_model(each)]
-    made = tuple(each for each in models if hasattr(each, "from_request"))
+    made = tuple(each for each in models if is_made_from_request(each))
     read = [each for each in models if each not in made]
     if len(read) > 1:
         advice = "those of claims are subclasses of zuplo_origin.claims.Claims"
