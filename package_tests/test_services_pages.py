@@ -1,7 +1,7 @@
 """Pages of rows: filters and orders that a model declares, on both databases."""
 
 import sys
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from types import SimpleNamespace
@@ -65,6 +65,8 @@ class AnyValue(PageQuery):
     at: Annotated[datetime | None, Filter("sent_at", ">")] = Field(default=None, alias="at-time")
     share: Annotated[float | None, Filter("total", "<=")] = None
     largest: Annotated[Decimal | None, Filter("total", "<=")] = None
+    not_in: Annotated[list[str] | None, Filter("status", "!=")] = Field(default=None, alias="not")
+    of_day: Annotated[time | None, Filter("status")] = None
 
 
 class InvoicesController(Controller):
@@ -233,6 +235,15 @@ def test_anything_else_is_422_and_reaches_no_query(application, query, field):
         (f"?number={-(2**63)}", None),
         ("?at-time=0001-01-01T00:00:00Z", None),
         ("?largest=1e400", None),
+        ("?largest=1e-900", None),
+        ("?largest=0e0", None),
+        ("?largest=1e131072", "largest"),
+        ("?largest=1e1000000", "largest"),
+        ("?largest=1e-16384", "largest"),
+        (f"?largest=0.{'1' * 1500}", "largest"),
+        (f"?largest={'1' * 1500}", "largest"),
+        ("?not=paid", None),
+        ("?of_day=12:00", None),
         ("?word=%ED%A0%80", None),
     ],
 )
@@ -260,6 +271,27 @@ def test_rows_that_are_equal_in_the_order_are_each_on_one_page(application):
 def test_sort_must_declare_its_orders(annotation):
     with pytest.raises(TypeError, match="declare the orders"):
         type("Query", (PageQuery,), {"__annotations__": {"sort": annotation}, "sort": "id"})
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[int, Filter("id", "<")] | None,
+        list[Annotated[int, Filter("id")]],
+        Annotated[int | None, Filter],
+        Annotated[list[int] | None, Filter("id", "<")],
+    ],
+)
+def test_filter_that_would_be_ignored_is_an_error(annotation):
+    with pytest.raises(TypeError, match=r"^Wrong\.limit: a "):
+        type("Wrong", (PageQuery,), {"__annotations__": {"limit": annotation}, "limit": None})
+
+
+def test_list_is_compared_by_its_operator(application):
+    def found(query):
+        return {row["status"] for row in request(application, "GET", f"/any{query}").json["data"]}
+
+    assert (found("?words=paid"), found("?not=paid"), found("?not=paid&not=open")) == ({"paid"}, {"open"}, set())
 
 
 def test_unknown_operator_is_an_error():

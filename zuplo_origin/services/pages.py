@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from enum import Enum
 from inspect import isclass
-from typing import Any, Generic, Literal, TypeVar, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from zuplo_origin.http.errors import ValidationFailed
 Row = TypeVar("Row")
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+DIGITS = 1000
+"""Digits of a decimal number, and places behind its point, that are compared with a column."""
 _OWN = ("page", "per_page", "sort")
 
 
@@ -86,6 +88,13 @@ class PageQuery(BaseModel):
         sort = cls.model_fields.get("sort")
         if sort is not None and get_origin(sort.annotation) is not Literal:
             raise TypeError(f'{cls.__name__}.sort: declare the orders, as in Literal["id", "-created_at"]')
+        for name, field in cls.model_fields.items():
+            if Filter in field.metadata or _has_filter(field.annotation):
+                example = 'Annotated[int | None, Filter("column", "<")]'
+                raise TypeError(f"{cls.__name__}.{name}: a Filter stands around the whole type, as in {example}")
+            operator = next((each.operator for each in field.metadata if isinstance(each, Filter)), "=")
+            if operator not in ("=", "!=") and _has_list(field.annotation):
+                raise TypeError(f"{cls.__name__}.{name}: a list is compared by = or !=, not by {operator}")
 
     def paginate(self, rows: Any, view: type[Row]) -> Page[Row]:
         """Return the page of ``rows`` that the caller wants, each as a ``view``: a model, which leaves out the rest.
@@ -135,7 +144,8 @@ class PageQuery(BaseModel):
             if not many:
                 query = query.where(declared.column, declared.operator, bound[0])
             elif bound:
-                query = query.where_in(declared.column, bound)
+                among = query.where_in if declared.operator == "=" else query.where_not_in
+                query = among(declared.column, bound)
         sort = getattr(self, "sort", "")
         direction = "desc" if sort.startswith("-") else "asc"
         key = query._model.get_primary_key() if getattr(query, "_model", None) else None
@@ -148,11 +158,25 @@ class PageQuery(BaseModel):
         return "?" + urlencode({**sent, "page": page}, doseq=True)
 
 
+def _has_filter(annotation: Any) -> bool:
+    metadata = getattr(annotation, "__metadata__", ())
+    return any(isinstance(each, Filter) or each is Filter for each in metadata) or any(
+        _has_filter(each) for each in get_args(annotation)
+    )
+
+
+def _has_list(annotation: Any) -> bool:
+    return get_origin(annotation) in (list, tuple, set, frozenset) or any(
+        _has_list(each) for each in get_args(annotation)
+    )
+
+
 def _bound(value: Any) -> Any:
     """Return ``value`` in the form that databases compare with a column's. Raises if there is none.
 
     Raises ``ValueError`` for text with NUL and for a number that is not finite, ``OverflowError`` for an integer of
-    more than 64 bits and for a time that is out of range in UTC.
+    more than 64 bits, for other numbers of more than 1,000 digits and for a time that is out of range in UTC, and
+    ``TypeError`` for a type that no column has.
     """
     if isinstance(value, Enum):
         value = value.value
@@ -162,8 +186,18 @@ def _bound(value: Any) -> Any:
         raise ValueError("number that is not finite")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise OverflowError("integer out of range")
+    if isinstance(value, Decimal):
+        if max(abs(value.adjusted()), abs(int(value.as_tuple().exponent))) > DIGITS:
+            raise OverflowError("number out of range")
+        return str(value)
     if isinstance(value, datetime):
         if value.tzinfo is not None:
             value = value.astimezone(timezone.utc).replace(tzinfo=None)
         return value.isoformat(" ")  # as the ORM writes timestamps, in UTC
-    return value.isoformat() if isinstance(value, date) else str(value) if isinstance(value, (Decimal, UUID)) else value
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, (str, int, float)):
+        raise TypeError(f"no column is compared with {type(value).__name__}; declare Filter(None), and use it yourself")
+    return value
