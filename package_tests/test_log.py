@@ -82,7 +82,46 @@ def test_fields_of_an_application_are_members_beside_its_message(current_request
     assert (members["message"], members["invoice_id"], members["note"]) == ("paid twice", 7, "a\nb")
     assert (members["level"], members["logger"], "event" in members) == ("info", "app.orders", False)
     assert members["time"] != 1 and members["object"] == "<class 'str'>"
-    assert " paid twice invoice_id=7 note=a\\nb object=\"<class 'str'>\"" in LineFormatter().format(one)
+    assert " paid twice invoice_id=7 note='a\\nb' object=\"<class 'str'>\"" in LineFormatter().format(one)
+
+
+class Broken:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+CIRCULAR: list = []
+CIRCULAR.append(CIRCULAR)
+
+
+@pytest.mark.parametrize(
+    "value", [{(1, 2): 3}, CIRCULAR, 10**5000, Broken(), {"a": Broken()}, float("nan"), {1, 2}], ids="abcdefg"
+)
+def test_field_that_cannot_be_written_loses_no_line(value):
+    one = logging.makeLogRecord({"name": "app", "msg": "paid", "levelname": "INFO", "levelno": 20, "odd": value})
+
+    members = json.loads(JsonFormatter().format(one))
+    assert members["message"] == "paid" and "odd" in members
+    assert " paid odd=" in LineFormatter().format(one)
+
+
+@pytest.mark.parametrize(
+    "fields", [["a"], "a", {"level": "critical", "event": "jwks_rotated", "name": 1, "self": 2}, None]
+)
+def test_field_of_an_application_that_is_called_fields_is_no_event(fields):
+    one = logging.makeLogRecord(
+        {"name": "app.orders", "msg": "paid", "levelname": "INFO", "levelno": 20, "fields": fields}
+    )
+
+    members = json.loads(JsonFormatter().format(one))
+    assert (members["message"], members["level"], members["fields"]) == ("paid", "info", fields)
+    assert "event" not in members and " paid fields=" in LineFormatter().format(one)
+
+
+def test_text_of_a_field_cannot_imitate_another_field():
+    text = str(Event("paid", user="a\u3000rid=other", note="a rid=other", tab="a\tb"))
+
+    assert text == r"paid user='a\u3000rid=other' note='a rid=other' tab='a\tb'"
 
 
 def test_text_with_arguments_is_a_message():

@@ -25,7 +25,7 @@ class Event:
 
     __slots__ = ("fields", "name")
 
-    def __init__(self, name: str, **fields: Any) -> None:
+    def __init__(self, name: str, /, **fields: Any) -> None:
         self.name = name
         self.fields = fields
 
@@ -34,8 +34,11 @@ class Event:
 
 
 def _quoted(value: Any) -> str:
-    text = str(value)
-    return repr(text) if " " in text or not text else text
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if text.split() == [text] else repr(text)
 
 
 def event_of(record: logging.LogRecord) -> Event | None:
@@ -43,16 +46,26 @@ def event_of(record: logging.LogRecord) -> Event | None:
     if isinstance(record.msg, Event):
         return record.msg
     fields = getattr(record, "fields", None)
-    return None if fields is None else Event(str(record.msg), **fields)
+    is_own = record.name.partition(".")[0] == "zuplo_origin"
+    return Event(str(record.msg), **fields) if is_own and isinstance(fields, dict) else None
 
 
 _MEMBERS = {"time", "level", "logger", "event", "message", "rid", "trace_id", "exception"}
-_NOT_OWN = _MEMBERS | set(vars(logging.makeLogRecord({}))) | {"asctime", "fields", "taskName"}
+_NOT_OWN = _MEMBERS | set(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}
 
 
 def own_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields that an application has passed: ``log.info("paid", extra={"invoice_id": 7})``."""
     return {name: value for name, value in vars(record).items() if name not in _NOT_OWN}
+
+
+def _representable(value: Any) -> Any:
+    """Return ``value`` if JSON can represent it, otherwise the name of its type."""
+    try:
+        json.dumps(value, default=str)
+    except Exception:
+        return f"<{type(value).__name__}>"
+    return value
 
 
 def _request_ids(record: logging.LogRecord) -> dict[str, str]:
@@ -100,7 +113,7 @@ class JsonFormatter(logging.Formatter):
                 return encoded.decode("ascii")
         except TypeError:  # an integer over 64 bits, a lone surrogate, an object
             pass
-        return json.dumps(line, default=str)
+        return json.dumps({name: _representable(value) for name, value in line.items()}, default=str)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
