@@ -87,8 +87,8 @@ def idempotent(
     transaction and frees the key. ``required`` makes a request without a key 400. A key whose process has died is free
     after ``lease`` seconds; an action that takes longer is rolled back.
 
-    Callers are separated by ``iss``, ``sub``, the claims that ``.middleware("claims:…")`` requires, and ``claims``. A
-    token that has none of them but ``iss`` is 400.
+    Callers are separated by ``iss``, ``sub``, the claims that ``.middleware("claims:tenant")`` requires with any value,
+    and ``claims``. A token that has none of them but ``iss`` is 400.
     """
     if action is None:
         options = {"required": required, "seconds": seconds, "lease": lease, "claims": claims}
@@ -149,19 +149,23 @@ def _key_of(value: str | None, required: bool) -> str | None:
 def _identity(request: Any, key: str, claims: tuple[str, ...]) -> str:
     """Return what no other caller, method or path has for its keys."""
     names = ["sub", *claims, *_required_claims(request.route)]
-    caller = {name: request.claim(name) for name in names}
+    caller = {name: _unordered(request.claim(name)) for name in names}
     if request.user() is not None and all(value is None for value in caller.values()):
         raise HttpException(400, f"{HEADER} needs a token with the claim {' or '.join(caller)}")
-    named = json.dumps(
-        [request.claim("iss"), caller, request.get_request_method(), request.get_path(), key], sort_keys=True
-    )
-    return sha256(named.encode()).hexdigest()
+    named = [request.claim("iss"), sorted(caller.items()), request.get_request_method(), request.get_path(), key]
+    return sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _unordered(claim: Any) -> Any:
+    """Return a claim without the order of a list: an issuer may name groups in another one."""
+    return sorted(json.dumps(each, sort_keys=True) for each in claim) if isinstance(claim, list) else claim
 
 
 def _required_claims(route: Any) -> list[str]:
-    """Return the names of the claims that ``.middleware("claims:…")`` requires of ``route``."""
+    """Return the claims that ``.middleware("claims:…")`` requires of ``route`` with any value."""
     required = [each.partition(":")[2] for each in route.get_middlewares() if each.startswith("claims:")]
-    return [parse_required(each)[0] for text in required for each in text.split(",")]
+    parsed = [parse_required(each) for text in required for each in text.split(",")]
+    return [name for name, accepted in parsed if accepted == ()]
 
 
 def _fingerprint(request: Any) -> str:
