@@ -60,9 +60,10 @@ DATABASES = {
     "sqlite": {"driver": "sqlite", "database": "storage/test.sqlite3", "prefix": ""},
     "postgres": {"driver": "postgres", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "origin",
                  "database": "postgres", "password": "", "prefix": ""},
-    "mysql": {"driver": "mysql", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "root",
-              "database": "origin", "password": "", "prefix": ""},
 }
+if os.environ.get("DB_DRIVER") == "mysql":
+    DATABASES["mysql"] = {"driver": "mysql", "host": "127.0.0.1", "port": os.environ.get("DB_PORT"), "user": "root",
+                          "database": "origin", "password": "", "prefix": ""}
 DB = ConnectionResolver().set_connection_details(DATABASES)
 """,
     "providers": """
