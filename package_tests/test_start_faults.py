@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from package_tests.support.controllers import wait_until
-from package_tests.support.project import copy_of_the_project, craft, serve
+from package_tests.support.project import copy_of_the_project, craft, serve, start_craft
 from package_tests.support.servers import clean_environment, free_port
 
 ROUTE = """
@@ -205,6 +205,24 @@ def test_provider_above_the_settings_stops_the_start(tmp_path):
     ended = craft(project, "routes:list", **SETTINGS)
 
     assert (ended.returncode, ended.stderr) == (3, f"{expected}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"A=1\nB=\xfc\n", ".env:2: not UTF-8"),
+        (b"\xff\xfeA\0=\0", ".env:1: not UTF-8"),
+        (b"A=x\0y\n", ".env: embedded"),
+    ],
+)
+@pytest.mark.parametrize("command", ["routes:list", "serve"])
+def test_env_file_that_cannot_be_read_is_one_line(command, content, fault, tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / ".env").write_bytes(content)
+    ended = start_craft(project, command)
+
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith(f"Cannot start: {fault}") and ended.stderr.count("\n") == 1
 
 
 def test_development_server_waits_for_a_change_after_each_fault(tmp_path):

@@ -215,6 +215,10 @@ def test_changed_env_file_restarts_the_server(tmp_path):
         wait_until(lambda: "Waiting until .env changes" in server.output())
         assert "JWT_LEEWAY: invalid value 'abc'; expected a number from 0 to 300" in server.output()
 
+        (project / ".env").write_bytes("APP_KEY=a\nAPP_NAME=B\u00fcro\n".encode("latin-1"))
+        wait_until(lambda: "Cannot start: .env:2: not UTF-8\n" in server.output())
+        assert "Traceback" not in server.output()
+
         (project / ".env").write_text("JWT_ISSUER=http://127.0.0.1:9/issuer\nJWT_AUDIENCE=orders\n")
         wait_until(lambda: re.search(r"Issuer +http://127.0.0.1:9/issuer", server.output()))
         wait_until(lambda: status_of(server, "/health/live") == 200)

@@ -20,12 +20,17 @@ CANNOT_START = 3
 """The exit status for an application that cannot be loaded, as in ``zuplo_origin.settings``."""
 RELOAD = 3
 """The exit status with which a process asks Werkzeug's reloader to restart it."""
-
+RESTARTED = "DEVELOPMENT_RESTARTED"
+"""The environment variable that marks a server that was started again: an invalid ``.env`` does not end it."""
 
 INHERITED: dict[str, str] = {}
 """The environment that this process was started with, before ``.env`` was read."""
 ENV_FILE_SEEN = "DEVELOPMENT_ENV_FILE"
 """The environment variable with the digest of ``.env`` as the first process of ``craft serve`` has read it."""
+
+
+class BadEnvFile(Exception):
+    """``.env`` cannot be read. The text is the reason, in one line."""
 
 
 def main(root: Path) -> int:
@@ -36,7 +41,15 @@ def main(root: Path) -> int:
     INHERITED.clear()
     INHERITED.update(os.environ)
     os.environ.setdefault(ENV_FILE_SEEN, env_file_digest(root))
-    prepare_environment(root, sys.argv[1] if len(sys.argv) > 1 else "")
+    try:
+        prepare_environment(root, sys.argv[1] if len(sys.argv) > 1 else "")
+    except BadEnvFile as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        if RESTARTED in INHERITED and ENV_FILE_SEEN not in INHERITED:
+            from zuplo_origin.dev.commands.serve import start_again_when_env_file_changes
+
+            start_again_when_env_file_changes(root)
+        return CANNOT_START
     application = load_application(root).make("commands").command_application
     status: int = application.run(None, *outputs())
     return status
@@ -45,14 +58,28 @@ def main(root: Path) -> int:
 def prepare_environment(root: Path, command: str) -> None:
     """Read ``.env`` in ``root``, and set ``APP_ENV`` to ``local`` when neither it nor ``JWT_ISSUER`` is set.
 
-    Variables of the process override the file. In production, the file is not read.
+    Variables of the process override the file. In production, the file is not read. Raises ``BadEnvFile``.
     """
     if os.environ.get("APP_ENV") != "production":
-        load_dotenv(root / ".env", override=False)
+        try:
+            load_dotenv(root / ".env", override=False)
+        except (OSError, ValueError) as error:
+            raise BadEnvFile(f".env{_fault_of(root / '.env', error)}") from None
     if not os.environ.get("APP_ENV") and not os.environ.get("JWT_ISSUER"):
         os.environ["APP_ENV"] = "local"
     if os.environ.get("APP_ENV") == "local" and not os.environ.get("JWT_ISSUER") and command in USE_DEVELOPMENT_SERVER:
         _use_development_server(root / "storage")
+
+
+def _fault_of(file: Path, error: Exception) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return f": {getattr(error, 'strerror', None) or error}"
+    read = file.read_bytes()
+    try:
+        read.decode("utf-8")
+    except UnicodeDecodeError as found:
+        return f":{read.count(10, 0, found.start) + 1}: not UTF-8"
+    return ": not UTF-8"
 
 
 def env_file_digest(root: Path) -> str:

@@ -19,7 +19,7 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from zuplo_origin.commands.base import PlainCommand
 from zuplo_origin.commands.style import Painter, has_colours, is_styled
-from zuplo_origin.craft import ENV_FILE_SEEN, INHERITED, env_file_digest, restart_after_change
+from zuplo_origin.craft import ENV_FILE_SEEN, INHERITED, RESTARTED, env_file_digest, restart_after_change
 from zuplo_origin.dev import terminal
 from zuplo_origin.dev.issuer import MARKER, BadKeyFile, Development, IssuerServer
 from zuplo_origin.faults import problems_with_server
@@ -33,8 +33,6 @@ log = logging.getLogger("zuplo_origin")
 
 CONSOLE_SECRET = "DEVELOPMENT_CONSOLE_SECRET"  # noqa: S105  # the name of a variable
 """The environment variable with the console's secret, for the child process: it survives reloads."""
-RESTARTED = "DEVELOPMENT_RESTARTED"
-"""The environment variable that marks a server that was started again: an invalid ``.env`` does not end it."""
 INVALID_SETTINGS, ENV_FILE_CHANGED = 5, 4
 """Exit statuses of the processes that serve, for the first one: ``.env`` may change JWT_ISSUER, so it starts again."""
 POLL_SECONDS = 0.5
@@ -60,9 +58,7 @@ class ServeCommand(PlainCommand):
         if not is_first:
             return status
         if status == INVALID_SETTINGS and RESTARTED in os.environ:
-            self.line_error("\nWaiting until .env changes. Press Ctrl+C to stop.")
-            _wait_for_change(root)
-            status = ENV_FILE_CHANGED
+            start_again_when_env_file_changes(root)
         if status == ENV_FILE_CHANGED:
             _start_again()
         return 1 if status == INVALID_SETTINGS else status
@@ -263,6 +259,14 @@ def _wait_for_change(root: Path) -> None:
         if now == before != seen:
             return
         before = now
+
+
+def start_again_when_env_file_changes(root: Path) -> None:
+    print("\nWaiting until .env changes. Press Ctrl+C to stop.", file=sys.stderr, flush=True)
+    with suppress(KeyboardInterrupt):
+        _wait_for_change(root)
+        _start_again()
+    raise SystemExit(130)
 
 
 def _start_again() -> None:
