@@ -259,6 +259,14 @@ def test_task_that_would_never_be_due_is_a_problem_at_start(application, task, p
     assert [each.partition(": ")[2].partition(";")[0] for each in found] == ([problem] if problem else [])
 
 
+@pytest.mark.parametrize("task", [Task().every_minute().on_one_server, [Task()], "report", None, print])
+def test_only_tasks_can_be_added(schedule, task):
+    with pytest.raises(TypeError, match="is not a task; expected a Task"):
+        schedule.add(Task(), task)
+
+    assert schedule.tasks == []
+
+
 @pytest.fixture(scope="module")
 def postgres():
     with PostgresServer() as server:

@@ -188,6 +188,13 @@ class _Cached:
 class Schedule(TaskHandler):
     """Masonite's ``TaskHandler``, bound as ``scheduler``: an exception in a task does not stop the others."""
 
+    def add(self, *tasks: Any) -> None:
+        """Add tasks, or classes of tasks. Raises ``TypeError`` for anything else, which would stop every run."""
+        for task in tasks:
+            if not issubclass(task if isclass(task) else type(task), Task):
+                raise TypeError(f"{task!r} is not a task; expected a Task, as in Report().daily(), or its class")
+        super().add(*tasks)
+
     def run(self, run_name: str | None = None, force: bool = False, now: Any = None) -> int:
         """Run the tasks that are due, or all with ``force``; with ``run_name``, only those of this name.
 
