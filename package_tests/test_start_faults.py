@@ -98,6 +98,16 @@ FAULTS = {  # the file, what is added to it, and how the line goes on after "Can
         "raise RuntimeError('two\\nlines')",
         "routes/web.py:{last}: RuntimeError: two lines",
     ),
+    "exit of the process": (
+        "routes/web.py",
+        "import sys\nsys.exit()",
+        "routes/web.py:{last}: SystemExit",
+    ),
+    "exit with a text": (
+        "config/jwt.py",
+        "raise SystemExit('not here')",
+        "config/jwt.py:{last}: SystemExit: not here",
+    ),
     "syntax error in a controller": (
         "app/controllers/HealthController.py",
         "def broken(:",

@@ -119,13 +119,13 @@ def load_application(root: Path) -> Any:
     try:
         from wsgi import application
     except (Exception, SystemExit) as error:
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) or error.code != CANNOT_START:  # otherwise, the reason has been printed
             from zuplo_origin.faults import print_fault
 
             print_fault(error, root)
         if is_reloaded:
             restart_after_change(root, before)
-        raise SystemExit(CANNOT_START if isinstance(error, Exception) else error.code) from None
+        raise SystemExit(CANNOT_START) from None
     return application
 
 

@@ -1,6 +1,7 @@
 """The commands of ``python -m zuplo_origin``. They load no application, and import no Masonite."""
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def _new(given: argparse.Namespace) -> int:
         return 130
     print(f"created {given.folder}\n")
     if given.folder != ".":
-        print(f"    cd {given.folder}")
+        print(f"    cd {shlex.quote(given.folder)}")
     print("    pip install -r requirements-dev.txt\n    python craft serve\n    python -m pytest\n")
     if wheel is None:
         print(

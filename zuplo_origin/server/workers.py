@@ -216,8 +216,9 @@ def _load_application(pipes: Pipes) -> Any:
         from wsgi import application
 
         check_parameters(application)
-    except Exception as error:
-        _fail(error, pipes)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) or error.code != CANNOT_START:  # otherwise, the reason has been printed
+            _fail(error, pipes)
         raise SystemExit(CANNOT_START) from None
     if problem := next(problems_with_server(application), None):
         print(f"Cannot start: {problem}", file=sys.stderr)
@@ -226,7 +227,7 @@ def _load_application(pipes: Pipes) -> Any:
     return application
 
 
-def _fail(error: Exception, pipes: Pipes) -> None:
+def _fail(error: BaseException, pipes: Pipes) -> None:
     print_fault(error, Path.cwd())
     pipes.write_failure(explain(error, Path.cwd()))
 
