@@ -19,7 +19,7 @@ LONGEST_INPUT = 1_048_576
 """Bytes that are read from standard input."""
 _AROUND = " \t\r\n\v\f\"'`,;\u2018\u2019\u201c\u201d\u00a0\u200b\ufeff"
 """White space, quotes and other characters that are copied with a token. No token contains one of them."""
-_OPTION = re.compile(r"(?:-H|--header)[ =]*")
+_OPTION = re.compile(r"\A(?:-H|--header)[ =]*")
 _HEADER_LINE = re.compile(r"([A-Za-z0-9-]+)[ \t]*:(.*)", re.DOTALL)
 
 
