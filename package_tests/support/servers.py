@@ -1,11 +1,13 @@
 """Servers in processes of their own."""
 
+import fcntl
 import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -24,10 +26,33 @@ def is_configuration(name: str) -> bool:
     return is_setting(name) or name.startswith(PREFIXES) or name == "DATABASE_URL"
 
 
+PORTS = 10_000, 32_000
+"""Below the ports that Linux gives to connections: none of them takes a port before its server listens."""
+
+
 def free_port() -> int:
+    """Return a port that is free, and the next one too, which no other test of this machine gets for a long time."""
+    first, last = PORTS
+    with open(Path(tempfile.gettempdir()) / f"package-tests-port-{os.getuid()}", "a+") as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)  # until the file is closed: several processes run tests
+        counter.seek(0)
+        port = int(counter.read() or first + os.getpid() % 10_000 * 2)
+        while True:
+            port = port + 2 if port + 3 < last else first
+            if _is_free(port) and _is_free(port + 1):
+                break
+        counter.truncate(0)
+        counter.write(str(port))
+    return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
